@@ -1,0 +1,74 @@
+using System.Buffers.Binary;
+
+namespace EdgeLora.Core;
+
+/// <summary>The scalar meaning of every stored type: bytes to F32. The specification that kernels are compared with.</summary>
+public static class Dequantize
+{
+    /// <summary>Converts <paramref name="bytes"/> of <paramref name="type"/> to <paramref name="destination"/>, whole blocks.</summary>
+    public static void ToFloats(DType type, ReadOnlySpan<byte> bytes, Span<float> destination)
+    {
+        int size = type.BlockBytes(), block = type.BlockSize();
+        for (int i = 0; i < destination.Length; i += block)
+        {
+            ReadOnlySpan<byte> b = bytes.Slice(i / block * size, size);
+            switch (type)
+            {
+                case DType.Q8_0:
+                    Q8_0(b, destination.Slice(i, 32));
+                    break;
+                case DType.Q4_0:
+                    Q4_0(b, destination.Slice(i, 32));
+                    break;
+                default:
+                    destination[i] = Element(type, b);
+                    break;
+            }
+        }
+    }
+
+    /// <summary>One element of an unblocked type.</summary>
+    public static float Element(DType type, ReadOnlySpan<byte> b) => type switch
+    {
+        DType.F32 => BinaryPrimitives.ReadSingleLittleEndian(b),
+        DType.F16 => (float)BinaryPrimitives.ReadHalfLittleEndian(b),
+        DType.BF16 => BFloat16(BinaryPrimitives.ReadUInt16LittleEndian(b)),
+        DType.F64 => (float)BinaryPrimitives.ReadDoubleLittleEndian(b),
+        DType.I64 => BinaryPrimitives.ReadInt64LittleEndian(b),
+        DType.U64 => BinaryPrimitives.ReadUInt64LittleEndian(b),
+        DType.I32 => BinaryPrimitives.ReadInt32LittleEndian(b),
+        DType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(b),
+        DType.I16 => BinaryPrimitives.ReadInt16LittleEndian(b),
+        DType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(b),
+        DType.I8 => (sbyte)b[0],
+        DType.U8 or DType.Bool => b[0],
+        _ => throw new NotSupportedException($"{type} cannot be read as numbers yet"),
+    };
+
+    /// <summary>A bfloat16's bits as F32: exact.</summary>
+    public static float BFloat16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
+
+    /// <summary>F32 to bfloat16 bits, round to nearest even; NaN stays NaN.</summary>
+    public static ushort ToBFloat16(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return float.IsNaN(value) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+
+    private static void Q8_0(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
+        for (int i = 0; i < 32; i++)
+            destination[i] = d * (sbyte)block[2 + i];
+    }
+
+    private static void Q4_0(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
+        for (int i = 0; i < 16; i++)
+        {
+            destination[i] = d * ((block[2 + i] & 15) - 8);
+            destination[16 + i] = d * ((block[2 + i] >> 4) - 8);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+
+namespace EdgeLora.Core;
+
+/// <summary>An immutable named tensor: a view into a <see cref="TensorStorage"/>, in its stored form. Row-major, little-endian.</summary>
+public sealed class Tensor
+{
+    private readonly TensorStorage _storage;
+    private readonly long _offset;
+
+    /// <summary>A view of <paramref name="storage"/> from byte <paramref name="offset"/>. Throws <see cref="ArgumentException"/> when it does not fit or is 2 GiB or more.</summary>
+    public Tensor(string name, DType type, Shape shape, TensorStorage storage, long offset = 0)
+    {
+        Name = name;
+        Type = type;
+        Shape = shape;
+        _storage = storage;
+        _offset = offset;
+        if (type.BlockSize() > 1 && shape.Columns % type.BlockSize() != 0)
+            throw new ArgumentException($"{name}: rows of {shape.Columns} elements are no whole {type} blocks of {type.BlockSize()}");
+        ByteLength = type.Bytes(shape.Elements);
+        if (ByteLength > int.MaxValue)
+            throw new ArgumentException($"{name}: {ByteLength} bytes; one tensor may have at most {int.MaxValue}");
+        if (offset < 0 || offset > storage.Length - ByteLength)
+            throw new ArgumentException($"{name}: bytes {offset}..{offset + ByteLength} lie outside the storage's {storage.Length}");
+    }
+
+    /// <summary>The name in the checkpoint, verbatim.</summary>
+    public string Name { get; }
+
+    /// <summary>Stored element type.</summary>
+    public DType Type { get; }
+
+    /// <summary>Dimensions, slowest first.</summary>
+    public Shape Shape { get; }
+
+    /// <summary>Stored bytes.</summary>
+    public long ByteLength { get; }
+
+    /// <summary>The stored bytes.</summary>
+    public ReadOnlySpan<byte> Bytes => _storage.Bytes(_offset, (int)ByteLength);
+
+    /// <summary>The elements of an F32 tensor. Throws <see cref="InvalidOperationException"/> for another type.</summary>
+    public ReadOnlySpan<float> Floats => Type == DType.F32
+        ? MemoryMarshal.Cast<byte, float>(Bytes)
+        : throw new InvalidOperationException($"{Name}: is {Type}, not F32");
+
+    /// <summary>The same bytes under another name and shape of equally many elements.</summary>
+    public Tensor View(string name, Shape shape) => shape.Elements == Shape.Elements
+        ? new(name, Type, shape, _storage, _offset)
+        : throw new ArgumentException($"{Name}: {Shape} cannot be seen as {shape}");
+
+    /// <summary>Rows [<paramref name="start"/>, start + <paramref name="count"/>) along the first axis, without a copy.</summary>
+    public Tensor Slice(string name, long start, long count)
+    {
+        long[] dimensions = Shape.Dimensions.ToArray();
+        long rowBytes = dimensions[0] == 0 ? 0 : ByteLength / dimensions[0];
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(start + count, dimensions[0]);
+        dimensions[0] = count;
+        return new(name, Type, new Shape(dimensions), _storage, _offset + start * rowBytes);
+    }
+
+    /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; Q8_0 and Q4_0 are d·q).</summary>
+    public float[] ToFloats()
+    {
+        float[] result = new float[Shape.Elements];
+        Dequantize.ToFloats(Type, Bytes, result);
+        return result;
+    }
+
+    /// <summary>Integer elements (I8..I64, U8..U32, Bool) widened to long. Throws <see cref="InvalidOperationException"/> for other types.</summary>
+    public long[] ToInts()
+    {
+        ReadOnlySpan<byte> bytes = Bytes;
+        long[] result = new long[Shape.Elements];
+        int size = Type.BlockBytes();
+        for (int i = 0; i < result.Length; i++)
+        {
+            ReadOnlySpan<byte> b = bytes[(i * size)..];
+            result[i] = Type switch
+            {
+                DType.I64 => BinaryPrimitives.ReadInt64LittleEndian(b),
+                DType.I32 => BinaryPrimitives.ReadInt32LittleEndian(b),
+                DType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(b),
+                DType.I16 => BinaryPrimitives.ReadInt16LittleEndian(b),
+                DType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(b),
+                DType.I8 => (sbyte)b[0],
+                DType.U8 or DType.Bool => b[0],
+                _ => throw new InvalidOperationException($"{Name}: is {Type}, not an integer tensor"),
+            };
+        }
+        return result;
+    }
+
+    /// <summary>A tensor of its own with the given F32 elements.</summary>
+    public static Tensor FromFloats(string name, Shape shape, ReadOnlySpan<float> values)
+    {
+        if (values.Length != shape.Elements)
+            throw new ArgumentException($"{name}: {shape} has {shape.Elements} elements, {values.Length} were given");
+        ArrayStorage storage = new(checked(values.Length * 4));
+        MemoryMarshal.AsBytes(values).CopyTo(storage.Writable);
+        return new(name, DType.F32, shape, storage);
+    }
+
+    /// <summary><c>model.norm.weight BF16 [64]</c>.</summary>
+    public override string ToString() => $"{Name} {Type} {Shape}";
+}

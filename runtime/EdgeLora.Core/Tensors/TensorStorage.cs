@@ -1,0 +1,98 @@
+using System.IO.MemoryMappedFiles;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace EdgeLora.Core;
+
+/// <summary>Bytes that tensors look into: a mapped file or an array. The storage is the owner; tensors are views.</summary>
+public abstract class TensorStorage : IDisposable
+{
+    /// <summary>Bytes in the storage.</summary>
+    public abstract long Length { get; }
+
+    /// <summary>A view of <paramref name="length"/> bytes from <paramref name="offset"/>. Throws <see cref="ArgumentOutOfRangeException"/> outside the storage, <see cref="ObjectDisposedException"/> after <see cref="Dispose"/>.</summary>
+    public abstract ReadOnlySpan<byte> Bytes(long offset, int length);
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Read-only view of a whole file through the page cache: opening reads nothing, bytes are shared by all who map the file.</summary>
+public sealed class MappedFile : TensorStorage
+{
+    private readonly MemoryMappedFile? _file;
+    private readonly MemoryMappedViewAccessor? _view;
+    private readonly SafeMemoryMappedViewHandle? _handle;
+    private readonly nint _address;
+    private bool _disposed;
+
+    /// <summary>Maps <paramref name="path"/>. Throws <see cref="IOException"/> and <see cref="UnauthorizedAccessException"/> as the file system does.</summary>
+    public MappedFile(string path)
+    {
+        FilePath = path;
+        // Delete sharing lets an editor replace the file by rename while it is mapped.
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        Length = stream.Length;
+        if (Length == 0)
+            return;
+        _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _view = _file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+        _handle = _view.SafeMemoryMappedViewHandle;
+        _address = _handle.DangerousGetHandle();
+    }
+
+    /// <summary>The path that was mapped.</summary>
+    public string FilePath { get; }
+
+    /// <inheritdoc/>
+    public override long Length { get; }
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(long offset, int length)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (offset < 0 || length < 0 || offset > Length - length)
+            throw new ArgumentOutOfRangeException(nameof(offset), $"{FilePath}: bytes {offset}..{offset + length} lie outside the file's {Length}");
+        if (length == 0)
+            return default;
+        // A mapped address is no managed object: the reference is made from the address alone.
+        return MemoryMarshal.CreateReadOnlySpan(ref Unsafe.AddByteOffset(ref Unsafe.NullRef<byte>(), _address + (nint)offset), length);
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        _disposed = true;
+        _view?.Dispose();
+        _file?.Dispose();
+    }
+}
+
+/// <summary>Bytes in one pinned array, 64-byte aligned.</summary>
+public sealed class ArrayStorage : TensorStorage
+{
+    private readonly byte[] _array;
+    private readonly int _start;
+
+    /// <summary>Allocates <paramref name="length"/> zero bytes.</summary>
+    public ArrayStorage(int length)
+    {
+        Length = length;
+        _array = GC.AllocateArray<byte>(checked(length + 64), pinned: true);
+        nuint address = (nuint)(nint)Marshal.UnsafeAddrOfPinnedArrayElement(_array, 0);
+        _start = (int)((64 - address % 64) % 64);
+    }
+
+    /// <inheritdoc/>
+    public override long Length { get; }
+
+    /// <summary>All bytes, writable: for the one who fills the storage before it is shared.</summary>
+    public Span<byte> Writable => _array.AsSpan(_start, (int)Length);
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(long offset, int length) => _array.AsSpan(_start, (int)Length).Slice(checked((int)offset), length);
+
+    /// <inheritdoc/>
+    public override void Dispose() { }
+}
