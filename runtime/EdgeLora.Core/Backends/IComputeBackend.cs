@@ -1,0 +1,108 @@
+namespace EdgeLora.Core;
+
+/// <summary>Which GELU: exact x·Φ(x), or the tanh approximation (GPT-2's gelu_new).</summary>
+public enum GeluKind
+{
+    /// <summary><c>x·(1 + erf(x/√2))/2</c>; arXiv:1606.08415.</summary>
+    Exact,
+    /// <summary><c>x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2</c>.</summary>
+    Tanh,
+}
+
+/// <summary>How rotary pairs lie in a head of r rotated dimensions.</summary>
+public enum RopePairs
+{
+    /// <summary>i with i + r/2: Hugging Face checkpoints.</summary>
+    Halves,
+    /// <summary>2i with 2i + 1: llama.cpp's permuted checkpoints, Cohere.</summary>
+    Adjacent,
+}
+
+/// <summary>Shape of an attention: H query heads over K key/value heads of Hd floats.</summary>
+/// <param name="Heads">H.</param>
+/// <param name="KvHeads">K; query head h reads key/value head h / (H/K).</param>
+/// <param name="HeadSize">Hd.</param>
+/// <param name="Scale">Factor on q·k: usually 1/√Hd.</param>
+/// <param name="Window">W: position i sees i-W &lt; j ≤ i; 0 = all before it.</param>
+public readonly record struct AttentionShape(int Heads, int KvHeads, int HeadSize, float Scale, int Window);
+
+/// <summary>
+/// The waist of EdgeLora: transformer-shaped ops over <see cref="DeviceTensor"/>, enqueued in order; only <see cref="Read"/> waits. Activations are F32
+/// [rows, width] and may have more rows than the batch; ops touch the batch's rows only. Every row's result depends on that row alone: not on
+/// its batch mates, not on the thread count. Sites come with the batch's paths, so that a backend may fuse base and adapters. Inputs come first, destination last;
+/// a destination may be an input only where an op says so. Shapes are checked by <c>Debug.Assert</c>: the model checked its weights at the door.
+/// </summary>
+public interface IComputeBackend : IDisposable
+{
+    /// <summary><c>cpu</c>, <c>reference</c>.</summary>
+    string Name { get; }
+
+    /// <summary>One line for people: instruction set, threads, device.</summary>
+    string Description { get; }
+
+    /// <summary>Brings a stored tensor to the device in its stored form; host backends show it in place, without a copy. Throws <see cref="NotSupportedException"/> for a type that is no weight.</summary>
+    DeviceTensor Upload(Tensor tensor);
+
+    /// <summary>A zeroed buffer.</summary>
+    DeviceTensor Allocate(string name, DType type, Shape shape);
+
+    /// <summary>Writes F32 <paramref name="values"/> from row <paramref name="row"/> of <paramref name="destination"/> on.</summary>
+    void Write(ReadOnlySpan<float> values, DeviceTensor destination, int row);
+
+    /// <summary>Waits for all that was enqueued and reads F32 rows from <paramref name="row"/> on.</summary>
+    void Read(DeviceTensor source, int row, Span<float> destination);
+
+    /// <summary>Copies <paramref name="rows"/> whole F32 rows.</summary>
+    void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows);
+
+    /// <summary>Copies <paramref name="columns"/> columns of every row: splits a fused projection.</summary>
+    void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns);
+
+    /// <summary><c>y[t] = table[token t]</c>, then the path's steps: <c>y ← gain ∘ (y + s·B·A[:, token])</c>.</summary>
+    /// <param name="batch">Tokens and paths.</param>
+    /// <param name="site">Table [V, D].</param>
+    /// <param name="y">[T, D] F32.</param>
+    void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y);
+
+    /// <summary><c>y = W·x</c>, then the path's steps <c>y ← gain ∘ (y + s·B·(A·x) + s·b)</c> in order, then <c>y + bias</c>. arXiv:2106.09685, arXiv:2402.09353.</summary>
+    /// <param name="batch">Rows and their paths.</param>
+    /// <param name="site">W [O, I] (or [I, O]), bias [O].</param>
+    /// <param name="x">[T, I] F32.</param>
+    /// <param name="y">[T, O] F32, not x.</param>
+    void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y);
+
+    /// <summary><c>y[t,d] = gain[d]·x[t,d]/√(mean(x²)+eps)</c> over each Width piece of a row; arXiv:1910.07467. y may be x.</summary>
+    void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y);
+
+    /// <summary><c>y[t,d] = gain[d]·(x[t,d]-mean)/√(var+eps) + bias[d]</c> over each Width piece of a row; arXiv:1607.06450. y may be x.</summary>
+    void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y);
+
+    /// <summary>Rotates the first 2·n dimensions of every head in place by the row's angles; arXiv:2104.09864.</summary>
+    /// <param name="rows">T.</param>
+    /// <param name="headSize">Hd.</param>
+    /// <param name="pairs">How pairs lie.</param>
+    /// <param name="cos">[T, n] F32: the row's cosines, attention factor included.</param>
+    /// <param name="sin">[T, n] F32.</param>
+    /// <param name="x">[T, heads·Hd] F32, rotated in place.</param>
+    void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x);
+
+    /// <summary>Writes each row's key and value [T, K·Hd] to its sequence's cache at its position. The cache has room.</summary>
+    void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values);
+
+    /// <summary><c>y[t,h] = Σ_j softmax_j(scale·q[t,h]·k[j])·v[j]</c> over the positions j that row t sees in its own sequence; keys and values of the batch are stored already. arXiv:1706.03762.</summary>
+    /// <param name="batch">Sequences.</param>
+    /// <param name="layer">Layer of the caches.</param>
+    /// <param name="shape">Heads, scale, window.</param>
+    /// <param name="q">[T, H·Hd] F32.</param>
+    /// <param name="y">[T, H·Hd] F32, not q.</param>
+    void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y);
+
+    /// <summary><c>y = gate·sigmoid(gate)·up</c>; arXiv:2002.05202. y may be gate or up.</summary>
+    void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y);
+
+    /// <summary><c>y = gelu(x)</c>. y may be x.</summary>
+    void Gelu(int rows, GeluKind kind, DeviceTensor x, DeviceTensor y);
+
+    /// <summary><c>z = x + y</c>. z may be x or y.</summary>
+    void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);
+}

@@ -1,0 +1,70 @@
+namespace EdgeLora.Core;
+
+/// <summary>Where an adapter may act: one linear layer of the base with the index that <see cref="SiteTable"/> uses.</summary>
+/// <param name="Name">Module name, verbatim: <c>model.layers.0.self_attn.q_proj</c>.</param>
+/// <param name="Index">Index of the site in every <see cref="SiteTable"/> of the model.</param>
+/// <param name="Weight">W: [O, I], or [I, O] when <paramref name="InputMajor"/> (GPT-2's Conv1D). Any weight type.</param>
+/// <param name="Bias">[O] F32-readable (F32, F16, BF16), or null where the base has none.</param>
+/// <param name="InputMajor">True when the stored weight is [I, O].</param>
+public sealed record LinearSite(string Name, int Index, DeviceTensor Weight, DeviceTensor? Bias, bool InputMajor)
+{
+    /// <summary>I: width of the input.</summary>
+    public int Inputs => InputMajor ? (int)Weight.Shape[0] : Weight.Columns;
+
+    /// <summary>O: width of the output.</summary>
+    public int Outputs => InputMajor ? Weight.Columns : (int)Weight.Shape[0];
+}
+
+/// <summary>A norm of the base. Adapters may replace its gain and bias (modules_to_save, bias=all).</summary>
+/// <param name="Name">Module name, verbatim.</param>
+/// <param name="Index">Index of the site in every <see cref="SiteTable"/>.</param>
+/// <param name="Gain">[W], W the width that is normalised; F32, F16 or BF16.</param>
+/// <param name="Bias">[W] for a LayerNorm with bias, else null.</param>
+/// <param name="Epsilon">Added to the mean square (RmsNorm) or the variance (LayerNorm).</param>
+public sealed record NormSite(string Name, int Index, DeviceTensor Gain, DeviceTensor? Bias, float Epsilon)
+{
+    /// <summary>Width that is normalised: a row is normalised in Columns / Width independent pieces (heads).</summary>
+    public int Width => Gain.Columns;
+}
+
+/// <summary>A table of embeddings.</summary>
+/// <param name="Name">Module name, verbatim.</param>
+/// <param name="Index">Index of the site in every <see cref="SiteTable"/>.</param>
+/// <param name="Table">[V, D], any weight type.</param>
+public sealed record EmbeddingSite(string Name, int Index, DeviceTensor Table);
+
+/// <summary>
+/// One low-rank step of a path at one site, applied in path order to the output y that is still without bias:
+/// <c>y ← gain ∘ (y + scale·B·(A·x) + scale·outputBias)</c>. For an embedding A is [R, V] and A·x is its column of the token.
+/// </summary>
+/// <param name="A">[R, I]; F32, F16 or BF16.</param>
+/// <param name="B">[O, R].</param>
+/// <param name="Rank">R.</param>
+/// <param name="Scale">s: alpha/r or alpha/√r, times the path's own strength.</param>
+/// <param name="OutputBias">lora_bias [O], scaled like B; or null.</param>
+/// <param name="Gain">DoRA: m/‖W + Σ s·B·A‖ per output [O] F32, resolved when the path was built; or null.</param>
+public sealed record LowRankStep(DeviceTensor A, DeviceTensor B, int Rank, float Scale, DeviceTensor? OutputBias = null, DeviceTensor? Gain = null);
+
+/// <summary>Single output rows (of a table: single tokens) whose weight a path replaces: trainable tokens.</summary>
+/// <param name="Ids">Ascending row indices.</param>
+/// <param name="Values">[n, I] (for a table [n, D]), row i for Ids[i].</param>
+public sealed record ReplacedRows(int[] Ids, DeviceTensor Values);
+
+/// <summary>All that a path does at one site. Immutable; shared by every session on that path.</summary>
+/// <param name="Steps">Low-rank steps in path order.</param>
+/// <param name="Weight">A whole weight in place of the base's, same layout (modules_to_save, or a fused overlay); null: the base's.</param>
+/// <param name="Bias">A bias in place of the base's; null: the base's.</param>
+/// <param name="Rows">Rows in place of the weight's own, before the steps; or null.</param>
+public sealed record SiteAdapter(LowRankStep[] Steps, DeviceTensor? Weight = null, DeviceTensor? Bias = null, ReplacedRows? Rows = null);
+
+/// <summary>A path resolved against a model: what it does at each site. The root's table is <see cref="Base"/>.</summary>
+public sealed class SiteTable(SiteAdapter?[] sites)
+{
+    private readonly SiteAdapter?[] _sites = sites;
+
+    /// <summary>The untouched base.</summary>
+    public static SiteTable Base { get; } = new([]);
+
+    /// <summary>What the path does at the site with this index; null: nothing.</summary>
+    public SiteAdapter? this[int index] => (uint)index < (uint)_sites.Length ? _sites[index] : null;
+}

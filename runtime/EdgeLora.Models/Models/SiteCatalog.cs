@@ -1,0 +1,50 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>One place of the base where an adapter may act: exactly one of Linear, Norm, Embedding is set.</summary>
+/// <param name="Name">Module name as PEFT would spell it without <c>base_model.model.</c>: <c>model.layers.0.self_attn.q_proj</c>, <c>transformer.wte</c>, <c>lm_head</c>.</param>
+/// <param name="Linear">A linear layer (Conv1D included).</param>
+/// <param name="Norm">A norm.</param>
+/// <param name="Embedding">A table of embeddings.</param>
+/// <param name="RowOrder">Set where the stored weight's output rows are permuted (llama GGUF q and k): stored row i is checkpoint row RowOrder[i].</param>
+public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite? Norm = null, EmbeddingSite? Embedding = null, int[]? RowOrder = null)
+{
+    /// <summary>Index in every <see cref="SiteTable"/>.</summary>
+    public int Index => Linear?.Index ?? Norm?.Index ?? Embedding!.Index;
+}
+
+/// <summary>All sites of an instantiated base by name.</summary>
+public sealed class SiteCatalog
+{
+    private readonly Dictionary<string, ModelSite> _byName;
+
+    /// <summary>A catalog of <paramref name="sites"/>, whose indices are 0..n-1 in order.</summary>
+    public SiteCatalog(IReadOnlyList<ModelSite> sites, string? headName, string embeddingName, bool tiedHead, int layers)
+    {
+        Sites = sites;
+        HeadName = headName;
+        EmbeddingName = embeddingName;
+        TiedHead = tiedHead;
+        Layers = layers;
+        _byName = sites.ToDictionary(s => s.Name, StringComparer.Ordinal);
+    }
+
+    /// <summary>Every site in index order.</summary>
+    public IReadOnlyList<ModelSite> Sites { get; }
+
+    /// <summary>Name of the output head's module: <c>lm_head</c>.</summary>
+    public string? HeadName { get; }
+
+    /// <summary>Name of the token embedding's module: <c>model.embed_tokens</c>.</summary>
+    public string EmbeddingName { get; }
+
+    /// <summary>True when head and embedding share one weight in the base.</summary>
+    public bool TiedHead { get; }
+
+    /// <summary>Decoder layers.</summary>
+    public int Layers { get; }
+
+    /// <summary>The site of this name, or null.</summary>
+    public ModelSite? Find(string name) => _byName.GetValueOrDefault(name);
+}
