@@ -27,6 +27,8 @@ public enum ChatTemplateErrorKind
     IndexError,
     /// <summary>A key is not in a dictionary.</summary>
     KeyError,
+    /// <summary>An argument outside what a filter asserts.</summary>
+    AssertionError,
     /// <summary>A division by zero.</summary>
     ZeroDivisionError,
     /// <summary>A number or range is too large.</summary>

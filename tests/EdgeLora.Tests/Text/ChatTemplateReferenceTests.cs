@@ -35,6 +35,10 @@ public class ChatTemplateReferenceTests
         Run(Path.Combine(SharedFolder.Repository, "tests", "EdgeLora.Tests", "Text", "data", "jinja_language.json"), 60);
 
     [Fact]
+    public void Snippets_made_by_jinja_more_py_mean_the_same() =>
+        Run(Path.Combine(SharedFolder.Repository, "tests", "EdgeLora.Tests", "Text", "data", "jinja_more.json"), 200);
+
+    [Fact]
     public void The_dialogues_kept_with_the_tests_are_rendered_exactly()
     {
         string folder = Path.Combine(SharedFolder.Repository, "tests", "EdgeLora.Tests", "Text", "data");

@@ -59,8 +59,9 @@ internal static class JinjaAttributes
         value = null;
         if (key is PySlice slice)
         {
-            value = slice.Of(owner);
-            return value is not null;
+            // Jinja compiles a slice to Python's own, which raises where a missing key would not.
+            value = slice.Of(owner) ?? throw ChatTemplateException.Type(owner is JinjaDict ? "unhashable type: 'slice'" : $"'{PyType.Name(owner)}' object is not subscriptable");
+            return true;
         }
         if (owner is JinjaDict dict)
             return key is not (JinjaList or JinjaDict) && dict.TryGet(key, out value);
@@ -103,11 +104,14 @@ internal static class JinjaAttributes
         }
         switch (owner)
         {
+            case JinjaTuple { IsGroup: true } group when name is "grouper" or "list":
+                value = group.Items[name == "grouper" ? 0 : 1];
+                return true;
             case JinjaNamespace space:
                 return space.Attributes.TryGetValue(name, out value);
             case JinjaLoop loop:
                 value = Loop(loop, name);
-                return value is not JinjaUndefined { } || name is "previtem" or "nextitem";
+                return value is not JinjaUndefined || name is "previtem" or "nextitem";
             case JinjaCycler cycler when name is "next" or "reset" or "current":
                 value = name == "current" ? cycler.Current : new JinjaFunction($"<bound method Cycler.{name}>", new(name, ""), (_, _) =>
                 {
@@ -130,7 +134,7 @@ internal static class JinjaAttributes
                 value = name == "name" ? macro.Definition.Name : new JinjaTuple([.. macro.Definition.Parameters]);
                 return true;
             case bool or long or BigInteger or double when name is "real" or "imag" or "numerator" or "denominator" && !(owner is double && name is "numerator" or "denominator"):
-                value = name is "real" or "numerator" ? (owner is bool b ? (b ? 1L : 0L) : owner) : name == "denominator" ? 1L : owner is double ? 0.0 : 0L;
+                value = name is "real" or "numerator" ? (owner is bool b ? (b ? 1L : 0L) : owner) : name == "denominator" ? 1L : owner is double ? (object)0.0 : 0L;
                 return true;
             default:
                 return PyMethods.TryBind(owner, name, out value);

@@ -80,8 +80,8 @@ internal static class JinjaFilterSequence
         return new JinjaUndefined($"No {which} item, sequence was empty.");
     }
 
-    private static IEnumerable<object?> Reversed(object? value) => value is JinjaGenerator or JinjaUndefined || !PyType.IsIterable(value)
-        ? throw (value is JinjaUndefined u ? u.Error() : ChatTemplateException.Type($"'{PyType.Name(value)}' object is not reversible"))
+    private static IEnumerable<object?> Reversed(object? value) => value is JinjaGenerator || !PyType.IsIterable(value)
+        ? throw ChatTemplateException.Type($"'{PyType.Name(value)}' object is not reversible")
         : PyType.Iterate(value).Reverse();
 
     private static IEnumerable<object?> Pairs(object? value) => value switch
@@ -164,7 +164,7 @@ internal static class JinjaFilterSequence
         void Close()
         {
             if (members.Count > 0)
-                groups.Add(new JinjaTuple(shown(members[0]), new JinjaList(members)));
+                groups.Add(new JinjaTuple(shown(members[0]), new JinjaList(members)) { IsGroup = true });
             members = [];
         }
         foreach (object? item in JinjaSort.Sorted(PyType.Iterate(a[0]), key, false))

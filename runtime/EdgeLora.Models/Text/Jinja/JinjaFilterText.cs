@@ -29,7 +29,7 @@ internal static partial class JinjaFilterText
         });
         add("wordcount", "s", (_, a) => (long)WordPattern().Count(PyText.Str(a[0])));
         add("indent", "s, width=4, first=False, blank=False", (_, a) => Indent(a));
-        add("truncate", "s, length=255, killwords=False, end='...', leeway=None", (_, a) => Truncate(a));
+        add("truncate", "s, length=255, killwords=False, end='...', leeway=None", (_, a) => a[0] is JinjaUndefined ? a[0] : Truncate(a));
         add("wordwrap", "s, width=79, break_long_words=True, wrapstring=None, break_on_hyphens=True", (_, a) =>
         {
             string by = a[3] is null ? "\n" : PyText.Str(a[3]);
@@ -111,7 +111,7 @@ internal static partial class JinjaFilterText
         string text = Required(a[0]), end = PyText.Str(a[3]);
         int length = PyNumber.ToIndex(a[1]), leeway = a[4] is null ? 5 : PyNumber.ToIndex(a[4]), room = length - PyText.Length(end);
         if (room < 0 || leeway < 0)
-            throw ChatTemplateException.Value(room < 0 ? $"expected length >= {PyText.Length(end)}, got {length}" : $"expected leeway >= 0, got {leeway}");
+            throw new ChatTemplateException(ChatTemplateErrorKind.AssertionError, room < 0 ? $"expected length >= {PyText.Length(end)}, got {length}" : $"expected leeway >= 0, got {leeway}");
         if (PyText.Length(text) <= (long)length + leeway)
             return text;
         string cut = text[..PyText.Offset(text, room)];
@@ -129,6 +129,7 @@ internal static partial class JinjaFilterText
         while (chunks.Count > 0)
         {
             StringBuilder line = new();
+            bool cut = false;
             if (lines.Count > 0 && string.IsNullOrWhiteSpace(chunks.Peek()))
                 chunks.Dequeue();
             while (chunks.Count > 0 && line.Length + chunks.Peek().Length <= width)
@@ -137,10 +138,14 @@ internal static partial class JinjaFilterText
             {
                 string word = chunks.Dequeue();
                 int room = breakLong ? width - line.Length : line.Length == 0 ? word.Length : 0;
+                if (breakLong && hyphens && room > 0 && word.LastIndexOf('-', room - 1) is > 0 and int hyphen && word.AsSpan(0, hyphen).IndexOfAnyExcept('-') >= 0)
+                    room = hyphen + 1;
                 line.Append(word, 0, room);
+                cut = room == 0;
                 chunks = new(new[] { word[room..] }.Where(w => w.Length > 0).Concat(chunks));
             }
-            string full = PyText.TrimEnd(line.ToString());
+            // textwrap drops the space before a long word only if some of the word came with it.
+            string full = cut ? line.ToString() : PyText.TrimEnd(line.ToString());
             if (full.Length > 0)
                 lines.Add(full);
         }
@@ -198,7 +203,7 @@ internal static partial class JinjaFilterText
     [GeneratedRegex(@"\w+")]
     private static partial Regex WordPattern();
 
-    [GeneratedRegex(@"\s+|[^\s-]*\w-+(?=\w)|[^\s-]+-*|-+")]
+    [GeneratedRegex(@"\s+|[^\s]*?\w{2}-(?=\w-?\w)|\S+")]
     private static partial Regex ChunkPattern();
 
     [GeneratedRegex(@"\s+|\S+")]

@@ -128,7 +128,8 @@ internal sealed class JinjaLexer
             AfterTag(closing);
             return;
         }
-        throw ChatTemplateException.Syntax("Missing end of raw directive", line);
+        if (from < source.Length)
+            throw ChatTemplateException.Syntax("Missing end of raw directive", line);
     }
 
     // What the end of a block or comment takes with it: all whitespace after -, nothing after +, else one line break.

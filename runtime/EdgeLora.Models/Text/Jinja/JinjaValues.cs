@@ -36,6 +36,9 @@ internal sealed class JinjaList(IReadOnlyList<object?> items)
 /// <summary>A Python tuple.</summary>
 internal sealed class JinjaTuple(params object?[] items)
 {
+    /// <summary>True for what groupby gives: its items are also called grouper and list.</summary>
+    public bool IsGroup { get; init; }
+
     public IReadOnlyList<object?> Items { get; } = items;
 }
 

@@ -139,7 +139,7 @@ internal static partial class PyMethods
                     return parts;
                 if (limit >= 0 && parts.Count >= limit)
                 {
-                    parts.Add(PyText.TrimEnd(text[at..]));
+                    parts.Add(text[at..]);
                     return parts;
                 }
                 int start = at;
@@ -172,7 +172,7 @@ internal static partial class PyMethods
                 rest = PyText.TrimEnd(rest[..start]);
             }
             if (rest.Length > 0)
-                parts.Add(PyText.TrimStart(rest));
+                parts.Add(rest);
             parts.Reverse();
             return parts;
         }
