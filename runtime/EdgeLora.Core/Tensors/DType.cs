@@ -33,6 +33,16 @@ public enum DType
     F8E4M3,
     /// <summary>8-bit float e5m2.</summary>
     F8E5M2,
+    /// <summary>8-bit power of two e8m0: a scale.</summary>
+    F8E8M0,
+    /// <summary>4-bit float e2m1, two to a byte.</summary>
+    F4,
+    /// <summary>6-bit float e2m3, four to three bytes.</summary>
+    F6E2M3,
+    /// <summary>6-bit float e3m2, four to three bytes.</summary>
+    F6E3M2,
+    /// <summary>Complex number of two 32-bit floats.</summary>
+    C64,
     /// <summary>GGUF Q8_0: 32 elements = f16 scale + 32 int8 (34 bytes).</summary>
     Q8_0,
     /// <summary>GGUF Q4_0: 32 elements = f16 scale + 16 bytes of nibbles (18 bytes); low nibbles are elements 0..15.</summary>
@@ -42,16 +52,23 @@ public enum DType
 /// <summary>Sizes of <see cref="DType"/>.</summary>
 public static class DTypes
 {
-    /// <summary>Elements in one block: 32 for Q8_0 and Q4_0, else 1.</summary>
-    public static int BlockSize(this DType type) => type is DType.Q8_0 or DType.Q4_0 ? 32 : 1;
+    /// <summary>Elements in one block: 32 for Q8_0 and Q4_0, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
+    public static int BlockSize(this DType type) => type switch
+    {
+        DType.Q8_0 or DType.Q4_0 => 32,
+        DType.F6E2M3 or DType.F6E3M2 => 4,
+        DType.F4 => 2,
+        _ => 1,
+    };
 
     /// <summary>Bytes of one block (of one element for unblocked types).</summary>
     public static int BlockBytes(this DType type) => type switch
     {
-        DType.F64 or DType.I64 or DType.U64 => 8,
+        DType.F64 or DType.I64 or DType.U64 or DType.C64 => 8,
         DType.F32 or DType.I32 or DType.U32 => 4,
         DType.F16 or DType.BF16 or DType.I16 or DType.U16 => 2,
-        DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 => 1,
+        DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 or DType.F8E8M0 or DType.F4 => 1,
+        DType.F6E2M3 or DType.F6E3M2 => 3,
         DType.Q8_0 => 34,
         DType.Q4_0 => 18,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),

@@ -1,0 +1,38 @@
+namespace EdgeLora.Core;
+
+/// <summary>
+/// Writes whole files: a reader, a watcher or a crash sees the old file or the new one, never a part. The bytes go to a temporary
+/// file in the same folder (<c>.name.random.tmp</c>), are flushed to the disk, and take the name by one rename.
+/// </summary>
+public static class AtomicFile
+{
+    /// <summary>Extension of the temporary files; folder watchers ignore it.</summary>
+    public const string TemporaryExtension = ".tmp";
+
+    /// <summary>Writes <paramref name="path"/> with what <paramref name="write"/> puts into the stream. On any exception the temporary file is deleted and the old file stays.</summary>
+    public static void Write(string path, Action<Stream> write)
+    {
+        string full = Path.GetFullPath(path);
+        string temporary = Path.Combine(Path.GetDirectoryName(full)!, $".{Path.GetFileName(full)}.{Guid.NewGuid():N}{TemporaryExtension}");
+        try
+        {
+            using (FileStream stream = new(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+            {
+                write(stream);
+                stream.Flush(flushToDisk: true);
+            }
+            File.Move(temporary, full, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    /// <summary>Writes <paramref name="bytes"/> to <paramref name="path"/>.</summary>
+    public static void WriteBytes(string path, ReadOnlyMemory<byte> bytes) => Write(path, stream => stream.Write(bytes.Span));
+
+    /// <summary>Writes <paramref name="text"/> to <paramref name="path"/> as UTF-8 without a byte order mark.</summary>
+    public static void WriteText(string path, string text) => WriteBytes(path, System.Text.Encoding.UTF8.GetBytes(text));
+}

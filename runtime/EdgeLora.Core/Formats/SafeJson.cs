@@ -1,0 +1,91 @@
+using System.Text.Json;
+using System.Text.Unicode;
+
+namespace EdgeLora.Core;
+
+/// <summary>
+/// The one door for JSON that others wrote: bounded size, depth <see cref="MaxDepth"/>, valid UTF-8, no comments, no trailing commas, no second document,
+/// and no key twice unless the caller allows it. Every refusal is a <see cref="ModelFileException"/> with the file, the line and the reason.
+/// </summary>
+public static class SafeJson
+{
+    /// <summary>Deepest nesting of objects and arrays.</summary>
+    public const int MaxDepth = 64;
+
+    /// <summary>Largest file that <see cref="ReadFile"/> takes unless told otherwise.</summary>
+    public const long DefaultMaxBytes = 64L << 20;
+
+    /// <summary>Options for <see cref="Utf8JsonReader"/> over bytes that were checked with <see cref="RequireUtf8"/>.</summary>
+    public static JsonReaderOptions ReaderOptions => new() { MaxDepth = MaxDepth, CommentHandling = JsonCommentHandling.Disallow };
+
+    /// <summary>Reads and parses a JSON file of at most <paramref name="maxBytes"/>; a byte order mark is skipped.</summary>
+    public static JsonDocument ReadFile(string path, long maxBytes = DefaultMaxBytes, bool allowDuplicates = false) =>
+        Parse(path, ReadBytes(path, maxBytes), "JSON", allowDuplicates);
+
+    /// <summary>All bytes of a file of at most <paramref name="maxBytes"/>, without a byte order mark. A missing, unreadable or larger file is refused.</summary>
+    public static ReadOnlyMemory<byte> ReadBytes(string path, long maxBytes = DefaultMaxBytes)
+    {
+        try
+        {
+            using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1);
+            if (stream.Length > maxBytes)
+                throw new ModelFileException(path, $"JSON: the file has {stream.Length} bytes; at most {maxBytes} are read");
+            byte[] bytes = new byte[stream.Length];
+            stream.ReadExactly(bytes);
+            return bytes.AsSpan().StartsWith("\uFEFF"u8) ? bytes.AsMemory(3) : bytes;
+        }
+        catch (Exception e) when (e is (IOException or UnauthorizedAccessException) and not ModelFileException)
+        {
+            throw new ModelFileException(path, $"cannot be read: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Parses <paramref name="utf8"/>, which stands in <paramref name="path"/> as its <paramref name="what"/> (a word for the message: "JSON", "header").</summary>
+    public static JsonDocument Parse(string path, ReadOnlyMemory<byte> utf8, string what = "JSON", bool allowDuplicates = false)
+    {
+        RequireUtf8(path, utf8.Span, what);
+        try
+        {
+            return JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw Refusal(path, what, e);
+        }
+    }
+
+    /// <summary>Refuses bytes that are not UTF-8.</summary>
+    public static void RequireUtf8(string path, ReadOnlySpan<byte> bytes, string what)
+    {
+        if (!Utf8.IsValid(bytes))
+            throw new ModelFileException(path, $"{what} is not UTF-8");
+    }
+
+    /// <summary>The refusal for an exception of the JSON reader: <c>file: what, line 3: reason</c>.</summary>
+    public static ModelFileException Refusal(string path, string what, Exception e)
+    {
+        // The reader's own sentence ends with a machine-made position; ours stands in front.
+        string reason = e.Message.Split(" LineNumber:")[0];
+        string line = e is JsonException { LineNumber: long n } ? $", line {n + 1}" : "";
+        return new(path, $"{what}{line}: {reason}", e);
+    }
+
+    /// <summary>The JSON word for a kind of value, for messages: "a number", "an object".</summary>
+    public static string Kind(JsonValueKind kind) => kind switch
+    {
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "a list",
+        JsonValueKind.String => "a string",
+        JsonValueKind.Number => "a number",
+        JsonValueKind.True or JsonValueKind.False => "a boolean",
+        JsonValueKind.Null => "null",
+        _ => "nothing",
+    };
+
+    /// <summary>The value as it stands in the file, cut to a length that fits a message.</summary>
+    public static string Excerpt(JsonElement element)
+    {
+        string text = element.GetRawText();
+        return text.Length <= 60 ? text : text[..57] + "...";
+    }
+}
