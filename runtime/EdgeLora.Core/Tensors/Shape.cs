@@ -6,6 +6,7 @@ namespace EdgeLora.Core;
 public readonly struct Shape : IEquatable<Shape>
 {
     private readonly long[]? _dimensions;
+    private readonly long _elements;
 
     /// <summary>Creates a shape from its dimensions. Throws <see cref="ArgumentOutOfRangeException"/> for a negative one and <see cref="OverflowException"/> past 2^63-1 elements.</summary>
     public Shape(params ReadOnlySpan<long> dimensions)
@@ -17,14 +18,14 @@ public readonly struct Shape : IEquatable<Shape>
             count = checked(count * d);
         }
         _dimensions = dimensions.ToArray();
-        Elements = count;
+        _elements = count;
     }
 
     /// <summary>Number of dimensions.</summary>
     public int Rank => _dimensions?.Length ?? 0;
 
     /// <summary>Number of elements: the product of the dimensions.</summary>
-    public long Elements { get; } = 1;
+    public long Elements => _dimensions is null ? 1 : _elements;
 
     /// <summary>Dimension <paramref name="axis"/>, 0 the slowest.</summary>
     public long this[int axis] => _dimensions![axis];
