@@ -1,0 +1,30 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>An opened base: its config and its tensors under Hugging Face names, mapped, whatever the container.</summary>
+/// <param name="Path">Folder or file.</param>
+/// <param name="Config">The config, in Hugging Face spelling.</param>
+/// <param name="Weights">Tensors under Hugging Face names; owned.</param>
+/// <param name="Pairs">How rotary pairs lie in q and k.</param>
+/// <param name="TransposedConv1D">True where GPT-2's Conv1D weights are stored [out, in] already (GGUF).</param>
+/// <param name="Container">What else must live as long (the GGUF file, for its vocabulary), or null.</param>
+public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Weights, RopePairs Pairs = RopePairs.Halves, bool TransposedConv1D = false, IDisposable? Container = null) : IDisposable
+{
+    /// <summary>Opens a Hugging Face folder (config.json with safetensors, single or sharded).</summary>
+    public static BaseCheckpoint OpenFolder(string folder)
+    {
+        HfConfig config = HfConfig.Read(System.IO.Path.Combine(folder, "config.json"));
+        string single = System.IO.Path.Combine(folder, "model.safetensors"), index = single + ".index.json";
+        if (!File.Exists(single) && !File.Exists(index))
+            throw new ModelFileException(folder, "no weights: expected model.safetensors or model.safetensors.index.json");
+        return new(folder, config, Safetensors.Open(File.Exists(single) ? single : index));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Weights.Dispose();
+        Container?.Dispose();
+    }
+}

@@ -1,0 +1,99 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>Activations of one forward step, F32 [rows, width], reused from step to step.</summary>
+internal sealed class DecoderBuffers : IDisposable
+{
+    public const int HeadRows = 16;
+
+    private readonly IComputeBackend _backend;
+    private readonly List<DeviceTensor> _all = [];
+    private readonly float[] _cos;
+    private readonly float[] _sin;
+
+    public DecoderBuffers(IComputeBackend backend, ModelConfig config, int rows)
+    {
+        _backend = backend;
+        Rows = rows;
+        int d = config.HiddenSize, q = config.Heads * config.HeadSize, kv = config.KvHeads * config.HeadSize, pairs = config.Rope?.Frequencies.Length ?? 0;
+        Hidden = New("hidden", rows, d);
+        Normed = New("normed", rows, d);
+        Delta = New("delta", rows, d);
+        Qkv = New("qkv", rows, q + 2 * kv);
+        Q = New("q", rows, q);
+        K = New("k", rows, kv);
+        V = New("v", rows, kv);
+        Mixed = New("mixed", rows, q);
+        Gate = New("gate", rows, config.FeedForward);
+        Up = New("up", rows, config.FeedForward);
+        Cos = New("cos", rows, pairs);
+        Sin = New("sin", rows, pairs);
+        HeadInput = New("head input", HeadRows, d);
+        Logits = New("logits", HeadRows, config.Vocabulary);
+        _cos = new float[rows * pairs];
+        _sin = new float[rows * pairs];
+    }
+
+    public int Rows { get; }
+    public DeviceTensor Hidden { get; }
+    public DeviceTensor Normed { get; }
+    public DeviceTensor Delta { get; }
+    public DeviceTensor Qkv { get; }
+    public DeviceTensor Q { get; }
+    public DeviceTensor K { get; }
+    public DeviceTensor V { get; }
+    public DeviceTensor Mixed { get; }
+    public DeviceTensor Gate { get; }
+    public DeviceTensor Up { get; }
+    public DeviceTensor Cos { get; }
+    public DeviceTensor Sin { get; }
+    public DeviceTensor HeadInput { get; }
+    public DeviceTensor Logits { get; }
+
+    public PositionRows Positions { get; } = new();
+
+    /// <summary>Angles of every row, computed in F64 once a step for all layers.</summary>
+    public void WriteAngles(ReadOnlySpan<int> positions, RopeFrequencies rope)
+    {
+        int pairs = rope.Frequencies.Length;
+        for (int t = 0; t < positions.Length; t++)
+            for (int i = 0; i < pairs; i++)
+            {
+                (double sin, double cos) = Math.SinCos(positions[t] * rope.Frequencies[i]);
+                _cos[t * pairs + i] = (float)(cos * rope.AttentionFactor);
+                _sin[t * pairs + i] = (float)(sin * rope.AttentionFactor);
+            }
+        _backend.Write(_cos.AsSpan(0, positions.Length * pairs), Cos, 0);
+        _backend.Write(_sin.AsSpan(0, positions.Length * pairs), Sin, 0);
+    }
+
+    public void Dispose()
+    {
+        foreach (DeviceTensor tensor in _all)
+            tensor.Dispose();
+    }
+
+    private DeviceTensor New(string name, int rows, int width)
+    {
+        DeviceTensor tensor = _backend.Allocate(name, DType.F32, new Shape(rows, width));
+        _all.Add(tensor);
+        return tensor;
+    }
+}
+
+/// <summary>The batch's positions as ids of the table of learned positions, on the same paths.</summary>
+internal sealed class PositionRows
+{
+    public BatchLayout Rows { get; } = new();
+
+    public void Fill(BatchLayout batch)
+    {
+        Rows.Clear();
+        Rows.BeginSequence(null!, 0);
+        ReadOnlySpan<int> positions = batch.Positions;
+        foreach (RowGroup group in batch.Groups)
+            for (int t = group.Start; t < group.Start + group.Count; t++)
+                Rows.Add(positions[t], group.Path);
+    }
+}

@@ -1,0 +1,38 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>What is particular to one family of checkpoints: its config's fields and its tensors' names.</summary>
+public interface IArchitecture
+{
+    /// <summary>The <c>model_type</c>s it reads.</summary>
+    IReadOnlyList<string> ModelTypes { get; }
+
+    /// <summary>Reads the numbers. Throws <see cref="ModelFileException"/> naming file, field, expected, found.</summary>
+    ModelConfig ReadConfig(BaseCheckpoint checkpoint);
+
+    /// <summary>Takes the weights; shape faults are collected in <paramref name="build"/>.</summary>
+    DecoderWeights Load(ModelConfig config, SiteBuilder build);
+}
+
+/// <summary>The architectures, one line each.</summary>
+public static class ArchitectureRegistry
+{
+    /// <summary>All architectures.</summary>
+    public static IReadOnlyList<IArchitecture> All { get; } =
+    [
+        new Llama(),
+        new Qwen2(),
+        new Qwen3(),
+        new SmolLM3(),
+        new Gpt2(),
+    ];
+
+    /// <summary>The architecture of this config. Throws <see cref="ModelFileException"/> naming those that are known.</summary>
+    public static IArchitecture For(HfConfig config)
+    {
+        string type = config.ModelType;
+        return All.FirstOrDefault(a => a.ModelTypes.Contains(type))
+            ?? throw config.Refusal("model_type", "one of " + string.Join(", ", All.SelectMany(a => a.ModelTypes)));
+    }
+}

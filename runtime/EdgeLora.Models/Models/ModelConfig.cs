@@ -1,0 +1,40 @@
+namespace EdgeLora.Models;
+
+/// <summary>The numbers of a decoder, read from its config by its architecture.</summary>
+public sealed record ModelConfig
+{
+    /// <summary>The checkpoint's model_type: <c>llama</c>, <c>qwen2</c>, <c>gpt2</c>.</summary>
+    public required string ModelType { get; init; }
+    /// <summary>D.</summary>
+    public required int HiddenSize { get; init; }
+    /// <summary>Decoder layers.</summary>
+    public required int Layers { get; init; }
+    /// <summary>H: query heads.</summary>
+    public required int Heads { get; init; }
+    /// <summary>K: key/value heads.</summary>
+    public required int KvHeads { get; init; }
+    /// <summary>Hd.</summary>
+    public required int HeadSize { get; init; }
+    /// <summary>F.</summary>
+    public required int FeedForward { get; init; }
+    /// <summary>V.</summary>
+    public required int Vocabulary { get; init; }
+    /// <summary>Positions the model was made for: the context's end.</summary>
+    public required int ContextLength { get; init; }
+    /// <summary>Epsilon of every norm.</summary>
+    public required float NormEpsilon { get; init; }
+    /// <summary>True when the head is the embedding table.</summary>
+    public required bool TiedHead { get; init; }
+    /// <summary>Per layer: the attention window, 0 for none.</summary>
+    public required int[] Windows { get; init; }
+    /// <summary>Per layer: the factor on q·k.</summary>
+    public required float[] AttentionScales { get; init; }
+    /// <summary>Per layer: whether q and k are rotated.</summary>
+    public required bool[] Rotates { get; init; }
+    /// <summary>Rotary frequencies, or null for learned positions.</summary>
+    public RopeFrequencies? Rope { get; init; }
+    /// <summary>Begin-of-sequence id, where the config names one.</summary>
+    public int? BosId { get; init; }
+    /// <summary>Ids that end a sequence.</summary>
+    public IReadOnlyList<int> EndIds { get; init; } = [];
+}

@@ -1,0 +1,85 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>Takes weights by name and shape, brings them to the backend and numbers the sites as it goes.</summary>
+public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backend)
+{
+    private readonly WeightStore _store = new(checkpoint.Path, checkpoint.Weights.Tensors);
+    private readonly List<ModelSite> _sites = [];
+
+    /// <summary>The checkpoint being read.</summary>
+    public BaseCheckpoint Checkpoint => checkpoint;
+
+    /// <summary>Bytes of the base's tensors that were taken, each counted once.</summary>
+    public long ByteLength { get; private set; }
+
+    /// <summary>The weights, for optional tensors.</summary>
+    public WeightStore Store => _store;
+
+    /// <summary>Sites so far, in index order.</summary>
+    public IReadOnlyList<ModelSite> Sites => _sites;
+
+    /// <summary>A linear layer [O, I] (Conv1D: [I, O]) with an optional bias.</summary>
+    /// <param name="name">Module name for adapters.</param>
+    /// <param name="stored">Module name in the checkpoint.</param>
+    /// <param name="outputs">O.</param>
+    /// <param name="inputs">I.</param>
+    /// <param name="bias">Whether the layer has a bias.</param>
+    /// <param name="conv1D">Whether it is GPT-2's Conv1D.</param>
+    /// <param name="rotatedHeads">For q and k: their heads, so that a permuted checkpoint's row order is known; else 0.</param>
+    public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0)
+    {
+        bool inputMajor = conv1D && !checkpoint.TransposedConv1D;
+        DeviceTensor? weight = inputMajor ? Take($"{stored}.weight", inputs, outputs) : Take($"{stored}.weight", outputs, inputs);
+        DeviceTensor? b = bias ? Take($"{stored}.bias", outputs) : null;
+        LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
+        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? AdjacentOrder(outputs, rotatedHeads) : null;
+        _sites.Add(new(name, Linear: site, RowOrder: order));
+        return site;
+    }
+
+    /// <summary>A linear site over a weight that is on the device already: a tied head.</summary>
+    public LinearSite Tied(string name, DeviceTensor weight)
+    {
+        LinearSite site = new(name, _sites.Count, weight, null, false);
+        _sites.Add(new(name, Linear: site));
+        return site;
+    }
+
+    /// <summary>A norm of width <paramref name="width"/>.</summary>
+    public NormSite Norm(string name, string stored, int width, float epsilon, bool bias = false)
+    {
+        DeviceTensor? gain = Take($"{stored}.weight", width);
+        DeviceTensor? b = bias ? Take($"{stored}.bias", width) : null;
+        NormSite site = new(name, _sites.Count, gain!, b, epsilon);
+        _sites.Add(new(name, Norm: site));
+        return site;
+    }
+
+    /// <summary>A table [<paramref name="rows"/>, <paramref name="width"/>].</summary>
+    public EmbeddingSite Embedding(string name, string stored, int rows, int width)
+    {
+        EmbeddingSite site = new(name, _sites.Count, Take($"{stored}.weight", rows, width)!);
+        _sites.Add(new(name, Embedding: site));
+        return site;
+    }
+
+    // A fault leaves a null weight behind; the model throws all faults together before any site is used.
+    private DeviceTensor? Take(string name, params ReadOnlySpan<long> shape)
+    {
+        Tensor? tensor = _store.Take(name, shape);
+        ByteLength += tensor?.ByteLength ?? 0;
+        return tensor is null ? null : backend.Upload(tensor);
+    }
+
+    // llama.cpp stores row 2i of a head from checkpoint row i, row 2i+1 from row i + d/2.
+    private static int[] AdjacentOrder(int rows, int heads)
+    {
+        int size = rows / heads;
+        int[] order = new int[rows];
+        for (int row = 0; row < rows; row++)
+            order[row] = row / size * size + row % size / 2 + row % 2 * (size / 2);
+        return order;
+    }
+}
