@@ -130,6 +130,17 @@ public sealed class KvBuffer : IDisposable
         Capacity = capacity;
     }
 
+    /// <summary>Takes over the first <paramref name="tokens"/> tokens of another buffer of the same model.</summary>
+    public void CopyFrom(KvBuffer other, int tokens)
+    {
+        Reserve(tokens);
+        for (int layer = 0; layer < Keys.Length; layer++)
+        {
+            _backend.Copy(other.Keys[layer], 0, Keys[layer], 0, tokens);
+            _backend.Copy(other.Values[layer], 0, Values[layer], 0, tokens);
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -1,0 +1,77 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>Compares a model folder that has an expected.safetensors with its reference: logits, hidden states, frequencies, greedy tokens.</summary>
+public static class ModelGolden
+{
+    /// <summary>Relative tolerance of an F32 engine against F64 references.</summary>
+    public const double Tolerance = 2e-5;
+
+    /// <summary>Runs every prompt of <c>expected.safetensors</c> on the bare base.</summary>
+    public static IReadOnlyList<GoldenError> Verify(string folder, IComputeBackend backend)
+    {
+        using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(folder), backend);
+        List<GoldenError> errors = [];
+        for (int n = 0; expected.Tensors.TryGetValue($"prompt.{n}.input_ids", out Tensor? ids); n++)
+            errors.AddRange(VerifyPrompt(model, expected, $"prompt.{n}.", Array.ConvertAll(ids.ToInts(), x => (int)x)));
+        return errors;
+    }
+
+    /// <summary>[T, V] logits of <paramref name="ids"/> on <paramref name="path"/>, one forward.</summary>
+    public static float[] Logits(ICausalLM model, AdapterPath path, ReadOnlySpan<int> ids, HiddenObserver? observer = null)
+    {
+        using KvBuffer cache = model.CreateCache(ids.Length);
+        BatchLayout batch = new();
+        batch.BeginSequence(cache, 0);
+        int active = path.ActivationStart(ids);
+        for (int i = 0; i < ids.Length; i++)
+            batch.Add(ids[i], i >= active ? path.Table : path.BeforeInvocation);
+        float[] logits = new float[ids.Length * model.Config.Vocabulary];
+        model.Forward(batch, Enumerable.Range(0, ids.Length).ToArray(), logits, observer);
+        return logits;
+    }
+
+    /// <summary>Greedy continuation through the cache; each step's logits go to <paramref name="logits"/> where it is not null.</summary>
+    public static int[] Greedy(ICausalLM model, AdapterPath path, ReadOnlySpan<int> ids, int steps, List<float[]>? logits = null)
+    {
+        using Session session = new(model, path, ids.Length + steps);
+        Batch batch = new(model, 16);
+        Sampler sampler = new(new SamplingOptions(), model.Config.Vocabulary);
+        session.Append(ids);
+        for (int i = 0; i < steps; i++)
+        {
+            batch.Run(session);
+            logits?.Add(session.Logits.ToArray());
+            session.Append(sampler.Next(session.Logits, ids, session.Tokens[ids.Length..]));
+        }
+        return session.Tokens[ids.Length..].ToArray();
+    }
+
+    private static List<GoldenError> VerifyPrompt(DecoderModel model, TensorFile expected, string prompt, int[] ids)
+    {
+        List<GoldenError> errors = [];
+        void Compare(string name, ReadOnlySpan<float> found)
+        {
+            if (expected.Tensors.TryGetValue(prompt + name, out Tensor? tensor))
+                errors.Add(new(prompt + name, GoldenError.Relative(found, tensor.Floats), Tolerance));
+        }
+        float[] logits = Logits(model, AdapterPath.Root, ids, (index, hidden) => Compare($"hidden.{index}", hidden));
+        Compare("logits", logits);
+        if (model.Config.Rope is { } rope)
+        {
+            Compare("rope.inv_freq", Array.ConvertAll(rope.Frequencies, x => (float)x));
+            Compare("rope.attention_scaling", [(float)rope.AttentionFactor]);
+        }
+        if (expected.Tensors.TryGetValue(prompt + "greedy", out Tensor? greedy))
+        {
+            List<float[]> rows = [];
+            long[] wanted = greedy.ToInts();
+            int[] found = Greedy(model, AdapterPath.Root, ids, wanted.Length, rows);
+            errors.Add(new(prompt + "greedy", wanted.Zip(found).Count(p => p.First != p.Second), 0));
+            Compare("greedy_logits", rows.SelectMany(r => r).ToArray());
+        }
+        return errors;
+    }
+}

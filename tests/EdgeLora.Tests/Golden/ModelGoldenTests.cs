@@ -1,0 +1,27 @@
+using EdgeLora.Core;
+using EdgeLora.Models;
+using Xunit;
+
+namespace EdgeLora.Tests.Golden;
+
+/// <summary>Golden numbers: ../shared/fixtures/models, made by scripts/models.py there with the reference library in F64.</summary>
+public sealed class ModelGoldenTests
+{
+    private static readonly string[] s_prefixes = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "smollm3"];
+
+    public static TheoryData<string> Models() =>
+        new(SharedFolder.Folders("fixtures/models").Where(f => s_prefixes.Any(f.StartsWith) && !f.EndsWith("_moe", StringComparison.Ordinal)).DefaultIfEmpty("llama"));
+
+    [Theory, MemberData(nameof(Models))]
+    public void Reference_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new ReferenceBackend());
+
+    private static void Check(string name, IComputeBackend backend)
+    {
+        using (backend)
+        {
+            IReadOnlyList<GoldenError> errors = ModelGolden.Verify(SharedFolder.Require("fixtures/models/" + name), backend);
+            Assert.True(errors.Count >= 6, $"{name}: only {errors.Count} comparisons");
+            Assert.All(errors, e => Assert.True(e.Passed, $"{name} {e.Tensor}: error {e.Error:g3}, tolerance {e.Tolerance:g3}"));
+        }
+    }
+}
