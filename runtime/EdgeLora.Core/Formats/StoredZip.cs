@@ -110,7 +110,7 @@ internal sealed class StoredZip
         if ((U16(head, 8) & 1) != 0)
             throw Fault($"{name} is encrypted");
         if (U16(head, 10) != 0)
-            throw Fault($"{name} is compressed; torch stores its files uncompressed, and nothing is inflated here");
+            throw Fault($"{name} is compressed; torch.save stores its pickle and its storages uncompressed, and nothing is inflated here");
         long packed = U32(head, 20), length = U32(head, 24), local = U32(head, 42);
         ReadExtra64(_file.Bytes(at + EntryBytes + nameBytes, extraBytes), ref length, ref packed, ref local);
         if (packed != length || length < 0)

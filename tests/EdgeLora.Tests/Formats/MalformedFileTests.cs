@@ -9,6 +9,10 @@ public sealed class MalformedFileTests
 
     public static TheoryData<string> IndexCases => MalformedCases.Files("index");
 
+    public static TheoryData<string> PickleCases => MalformedCases.Files("pickle");
+
+    public static TheoryData<string> MessagePackCases => MalformedCases.Files("msgpack");
+
     public static TheoryData<string> ConfigCases => MalformedCases.Files("config");
 
     [Theory(SkipTestWithoutData = true), MemberData(nameof(SafetensorsCases))]
@@ -33,6 +37,28 @@ public sealed class MalformedFileTests
         Dictionary<string, Tensor> kept = full.Tensors.Where(t => file != "config/tied_but_absent.json" || t.Key != "lm_head.weight").ToDictionary();
         TensorFile weights = new(full.FilePath, kept, full.Metadata, []);
         MalformedCases.Judge(MalformedCases.Find("config", file), path, Path.GetFileName(file), () => HfConfig.Read(path).ValidateDecoder(["llama", "qwen2"], weights));
+    }
+
+    [Theory(SkipTestWithoutData = true), MemberData(nameof(PickleCases))]
+    public void Broken_and_hostile_pickles_are_refused_and_run_nothing(string file)
+    {
+        string path = MalformedCases.PathOf(file + "adapter_model.bin");
+        MalformedCases.Judge(MalformedCases.Find("pickle", file), path, "adapter_model.bin", () => TorchPickle.Open(path).Dispose());
+    }
+
+    [Theory(SkipTestWithoutData = true), MemberData(nameof(MessagePackCases))]
+    public void Broken_headers_of_our_container_are_refused_by_field(string file)
+    {
+        string folder = Directory.CreateTempSubdirectory("edgelora-header-").FullName, path = Path.Combine(folder, "wrapped.elora");
+        try
+        {
+            EdgeAdapterTests.Wrap(path, File.ReadAllBytes(MalformedCases.PathOf(file)));
+            MalformedCases.Judge(MalformedCases.Find("msgpack", file), path, "wrapped.elora", () => EdgeAdapter.Read(path).Dispose());
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
     }
 
     [Fact]
