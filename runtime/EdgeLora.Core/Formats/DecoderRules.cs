@@ -94,8 +94,13 @@ internal sealed class DecoderRules(HfConfig config)
 
     private void CheckLayerTypes(int layers) => Try(() =>
     {
-        if (config.TryGetStrings("layer_types", out IReadOnlyList<string> types) && layers > 0 && types.Count != layers)
+        if (!config.TryGetStrings("layer_types", out IReadOnlyList<string> types))
+            return;
+        if (layers > 0 && types.Count != layers)
             _faults.Add($"layer_types: expected {layers} entries, one a layer, found {types.Count}");
+        foreach (string type in types.Distinct())
+            if (type is not ("full_attention" or "sliding_attention"))
+                _faults.Add($"layer_types: expected full_attention or sliding_attention, found {type}");
     });
 
     private void CheckRope(int headSize)

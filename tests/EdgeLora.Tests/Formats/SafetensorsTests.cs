@@ -113,6 +113,32 @@ public sealed class SafetensorsTests : IDisposable
     }
 
     [Fact]
+    public void No_flipped_byte_and_no_cut_does_more_than_refuse()
+    {
+        string path = Path.Combine(_folder, "good.safetensors"), broken = Path.Combine(_folder, "broken.safetensors");
+        Safetensors.Write(path, [Tensor.FromFloats("a", new Shape(2), [1, 2]), Tensor.FromFloats("b", new Shape(1, 3), [1, 2, 3])], new Dictionary<string, string> { ["x"] = "y" });
+        byte[] good = File.ReadAllBytes(path);
+        for (int i = 0; i < good.Length; i++)
+        {
+            File.WriteAllBytes(broken, good[..i]);
+            Assert.Throws<ModelFileException>(() => Safetensors.Open(broken));
+            foreach (byte mask in (byte[])[1, 2, 128, 255])
+            {
+                byte[] bytes = [.. good];
+                bytes[i] ^= mask;
+                File.WriteAllBytes(broken, bytes);
+                try
+                {
+                    Safetensors.Open(broken).Dispose();
+                }
+                catch (ModelFileException)
+                {
+                }
+            }
+        }
+    }
+
+    [Fact]
     public void A_missing_file_is_refused_by_name() =>
         Assert.Contains("absent.safetensors", Assert.Throws<ModelFileException>(() => Safetensors.Open(Path.Combine(_folder, "absent.safetensors"))).Message);
 

@@ -26,6 +26,26 @@ public sealed class TorchPickleTests : IDisposable
         Assert.Contains(file.Tensors.Keys, n => n.EndsWith("lora_A.weight", StringComparison.Ordinal));
     }
 
+    // Golden: fixtures/scripts/peft_adapters.py saved q_proj as PEFT sees it with this adapter: W + (alpha / r)·B·A, alpha 8, r 4.
+    [Fact]
+    public void The_numbers_are_those_that_torch_saved()
+    {
+        const string Site = "model.layers.0.self_attn.q_proj";
+        using TensorFile adapter = TorchPickle.Open(SharedFolder.Require("fixtures/peft/llama-bin/adapter_model.bin"));
+        using TensorFile basis = Safetensors.Open(SharedFolder.Require("fixtures/peft/bases/llama"));
+        using TensorFile golden = Safetensors.Open(SharedFolder.Require("fixtures/peft/llama-bin/expected.safetensors"));
+        float[] w = basis.Tensors[Site + ".weight"].ToFloats(), expected = golden.Tensors[$"effective.{Site}.weight"].ToFloats();
+        float[] a = adapter.Tensors[$"base_model.model.{Site}.lora_A.weight"].ToFloats(), b = adapter.Tensors[$"base_model.model.{Site}.lora_B.weight"].ToFloats();
+        int columns = a.Length / 4;
+        for (int i = 0; i < w.Length; i++)
+        {
+            double delta = 0;
+            for (int r = 0; r < 4; r++)
+                delta += (double)b[i / columns * 4 + r] * a[r * columns + i % columns];
+            Assert.Equal(expected[i], w[i] + 2 * delta, 1e-5);
+        }
+    }
+
     [Fact]
     public void Published_checkpoints_open()
     {
