@@ -1,0 +1,88 @@
+namespace EdgeLora.Models;
+
+/// <summary>Where an adapter is in its life.</summary>
+public enum AdapterState
+{
+    /// <summary>Its folder was seen; nothing is read.</summary>
+    Discovered,
+    /// <summary>Validated, in RAM; some ancestor is not ready yet.</summary>
+    Staged,
+    /// <summary>Ready on the device, with all its ancestors.</summary>
+    Resident,
+    /// <summary>Resident and pinned by at least one user.</summary>
+    Active,
+    /// <summary>Was resident; left for others' room.</summary>
+    Evicted,
+    /// <summary>Refused: see the faults.</summary>
+    Faulted,
+}
+
+/// <summary>One adapter in the tree: a folder; its parent is the folder around it. The root is the bare base.</summary>
+public sealed class AdapterNode
+{
+    private readonly List<AdapterNode> _children = [];
+
+    internal AdapterNode(string name, string folder, AdapterNode? parent)
+    {
+        Name = name;
+        Folder = folder;
+        Parent = parent;
+        Depth = parent is null ? 0 : parent.Depth + 1;
+        Path = parent is null ? "" : parent.Path.Length == 0 ? name : $"{parent.Path}/{name}";
+        parent?._children.Add(this);
+    }
+
+    /// <summary>Name of the folder; empty for the root.</summary>
+    public string Name { get; }
+
+    /// <summary>Path from the root, <c>support/alice</c>; empty for the root.</summary>
+    public string Path { get; }
+
+    /// <summary>Folder on disk.</summary>
+    public string Folder { get; }
+
+    /// <summary>The node it builds on; null for the root.</summary>
+    public AdapterNode? Parent { get; }
+
+    /// <summary>Nodes that build on it, by name.</summary>
+    public IReadOnlyList<AdapterNode> Children => _children;
+
+    /// <summary>Edges to the root.</summary>
+    public int Depth { get; }
+
+    /// <summary>State now.</summary>
+    public AdapterState State { get; internal set; }
+
+    /// <summary>Why it was refused, all of it.</summary>
+    public IReadOnlyList<string> Faults { get; internal set; } = [];
+
+    /// <summary>Raised by each reload under the same name.</summary>
+    public int Generation { get; internal set; }
+
+    /// <summary>Bytes of its tensors; 0 until it was read.</summary>
+    public long ByteLength { get; internal set; }
+
+    /// <summary>Smallest rank among its sites; 0 until it was read.</summary>
+    public int MinRank { get; internal set; }
+
+    /// <summary>Largest rank among its sites.</summary>
+    public int MaxRank { get; internal set; }
+
+    /// <summary>lora_alpha.</summary>
+    public float Alpha { get; internal set; }
+
+    /// <summary>LoRA, rsLoRA, DoRA …; null until it was read.</summary>
+    public string? Form { get; internal set; }
+
+    /// <summary>This node and its ancestors without the root, outermost first.</summary>
+    public IReadOnlyList<AdapterNode> Chain()
+    {
+        AdapterNode[] chain = new AdapterNode[Depth];
+        for (AdapterNode node = this; node.Parent is not null; node = node.Parent)
+            chain[node.Depth - 1] = node;
+        return chain;
+    }
+
+    /// <inheritdoc/>
+    public override string ToString() => Path.Length == 0 ? "(root)" : Path;
+}

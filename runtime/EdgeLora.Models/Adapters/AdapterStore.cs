@@ -1,0 +1,204 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>
+/// Adapters in RAM under a byte budget: loaded on demand, each resident once however many paths share it, least recently used evicted first.
+/// A node is pinned by its users and by its resident children, so ancestors stay. Thread-safe.
+/// </summary>
+public sealed class AdapterStore : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly DecoderModel _model;
+    private readonly Dictionary<AdapterNode, Entry> _entries = [];
+    private long _clock;
+
+    /// <summary>A store for one base.</summary>
+    /// <param name="model">The base.</param>
+    /// <param name="budgetBytes">Bytes that resident adapters may take together; pinned ones may exceed it.</param>
+    public AdapterStore(DecoderModel model, long budgetBytes = long.MaxValue)
+    {
+        _model = model;
+        BudgetBytes = budgetBytes;
+    }
+
+    /// <summary>Bytes that resident adapters may take together.</summary>
+    public long BudgetBytes { get; }
+
+    /// <summary>Bytes of the resident adapters, each counted once.</summary>
+    public long ResidentBytes { get; private set; }
+
+    /// <summary>Resident adapters.</summary>
+    public int ResidentCount => _entries.Count;
+
+    /// <summary>Adapters loaded since the store was made: a resident switch adds none.</summary>
+    public long Loads { get; private set; }
+
+    /// <summary>Adapters evicted since the store was made.</summary>
+    public long Evictions { get; private set; }
+
+    /// <summary>
+    /// Makes a node resident with all its ancestors, pins it, and returns its path. Allocates nothing where it is resident. Throws <see cref="ModelFileException"/>
+    /// with every fault when an adapter on the path is refused; the base is never served in its place.
+    /// </summary>
+    public AdapterPath Acquire(AdapterNode node)
+    {
+        lock (_lock)
+        {
+            if (node.Parent is null)
+                return AdapterPath.Root;
+            Entry entry = Load(node);
+            entry.Pins++;
+            node.State = AdapterState.Active;
+            Trim();
+            return entry.Path;
+        }
+    }
+
+    /// <summary>Gives back one <see cref="Acquire"/>.</summary>
+    public void Release(AdapterNode node)
+    {
+        lock (_lock)
+        {
+            if (node.Parent is null || !_entries.TryGetValue(node, out Entry? entry))
+                return;
+            if (entry.Pins == 0)
+                throw new InvalidOperationException($"{node}: released more often than acquired");
+            if (--entry.Pins == 0)
+                node.State = AdapterState.Resident;
+            Trim();
+        }
+    }
+
+    /// <summary>Reads and validates a node and its ancestors without pinning them, so that their ranks, bytes and faults are known. False where one is refused.</summary>
+    public bool TryStage(AdapterNode node)
+    {
+        try
+        {
+            Acquire(node);
+            Release(node);
+            return true;
+        }
+        catch (ModelFileException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A weighted sum of nodes: each node's whole path with its own strength. The nodes stay pinned until <see cref="Dispose"/> of the store or <see cref="Release"/> of each.</summary>
+    public AdapterPath Blend(IReadOnlyList<(AdapterNode Node, float Strength)> parts)
+    {
+        lock (_lock)
+        {
+            List<(ResidentAdapter, float)> steps = [];
+            foreach ((AdapterNode node, float strength) in parts)
+            {
+                if (!float.IsFinite(strength))
+                    throw new ArgumentException($"{node}: strength {strength} is no finite number");
+                Acquire(node);
+                foreach (AdapterNode n in node.Chain())
+                    steps.Add((_entries[n].Adapter, strength));
+            }
+            string name = string.Join(",", parts.Select(p => FormattableString.Invariant($"{p.Node.Path}={p.Strength}")));
+            return PathResolver.Resolve(name, _model.Sites, _model.Backend, steps);
+        }
+    }
+
+    /// <summary>The resident adapter of a node that was acquired.</summary>
+    public ResidentAdapter Resident(AdapterNode node)
+    {
+        lock (_lock)
+            return _entries.TryGetValue(node, out Entry? entry) ? entry.Adapter : throw new InvalidOperationException($"{node}: is not resident");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            foreach (Entry entry in _entries.Values)
+                entry.Adapter.Dispose();
+            _entries.Clear();
+            ResidentBytes = 0;
+        }
+    }
+
+    private Entry Load(AdapterNode node)
+    {
+        if (_entries.TryGetValue(node, out Entry? entry))
+        {
+            entry.LastUse = ++_clock;
+            return entry;
+        }
+        Entry? parent = node.Parent!.Parent is null ? null : Load(node.Parent);
+        try
+        {
+            ResidentAdapter adapter = ResidentAdapter.Load(node.Folder, node.Name, _model.Sites, _model.Backend);
+            try
+            {
+                AdapterPath path = PathResolver.Extend(parent?.Path ?? AdapterPath.Root, node.Path, _model.Sites, _model.Backend, adapter);
+                entry = new(adapter, path, parent) { LastUse = ++_clock };
+            }
+            catch
+            {
+                adapter.Dispose();
+                throw;
+            }
+        }
+        catch (ModelFileException e)
+        {
+            node.State = AdapterState.Faulted;
+            node.Faults = e.Faults;
+            throw;
+        }
+        Describe(node, entry.Adapter.Adapter);
+        node.State = AdapterState.Resident;
+        if (parent is not null)
+            parent.ResidentChildren++;
+        _entries.Add(node, entry);
+        ResidentBytes += entry.Adapter.ByteLength;
+        Loads++;
+        return entry;
+    }
+
+    private static void Describe(AdapterNode node, LoraAdapter adapter)
+    {
+        node.ByteLength = adapter.ByteLength;
+        node.MinRank = adapter.MinRank;
+        node.MaxRank = adapter.MaxRank;
+        node.Alpha = adapter.Alpha;
+        node.Form = adapter.Form;
+        node.Faults = [];
+    }
+
+    private void Trim()
+    {
+        while (ResidentBytes > BudgetBytes)
+        {
+            AdapterNode? victim = null;
+            long oldest = long.MaxValue;
+            foreach ((AdapterNode node, Entry entry) in _entries)
+                if (entry is { Pins: 0, ResidentChildren: 0 } && entry.LastUse < oldest)
+                    (victim, oldest) = (node, entry.LastUse);
+            if (victim is null)
+                return;
+            _entries.Remove(victim, out Entry? evicted);
+            ResidentBytes -= evicted!.Adapter.ByteLength;
+            if (evicted.Parent is not null)
+                evicted.Parent.ResidentChildren--;
+            evicted.Adapter.Dispose();
+            victim.State = AdapterState.Evicted;
+            Evictions++;
+        }
+    }
+
+    private sealed class Entry(ResidentAdapter adapter, AdapterPath path, Entry? parent)
+    {
+        public readonly ResidentAdapter Adapter = adapter;
+        public readonly AdapterPath Path = path;
+        public readonly Entry? Parent = parent;
+        public int Pins;
+        public int ResidentChildren;
+        public long LastUse;
+    }
+}

@@ -1,0 +1,93 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>Adapters as they lie on disk: a folder is a node, a nested folder its child. Reading the tree reads no tensor.</summary>
+public sealed class AdapterTree
+{
+    private const int DeepestLevel = 64;
+    private readonly Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
+    private readonly List<AdapterNode> _nodes = [];
+
+    private AdapterTree(string folder)
+    {
+        Folder = folder;
+        Root = Add("", folder, null);
+    }
+
+    /// <summary>The tree's folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>The bare base.</summary>
+    public AdapterNode Root { get; }
+
+    /// <summary>All nodes, the root first, parents before children.</summary>
+    public IReadOnlyList<AdapterNode> Nodes => _nodes;
+
+    /// <summary>Scans a folder. A sub-folder that holds neither an adapter nor nodes is passed over; <c>base</c> is the base.</summary>
+    public static AdapterTree Open(string folder)
+    {
+        AdapterTree tree = new(folder);
+        tree.Scan(tree.Root);
+        return tree;
+    }
+
+    /// <summary>A tree of its own from adapter folders that build on each other in this order: a path without a tree on disk.</summary>
+    public static AdapterTree FromPath(string folder, IReadOnlyList<string> adapterFolders)
+    {
+        AdapterTree tree = new(folder);
+        AdapterNode parent = tree.Root;
+        foreach (string adapter in adapterFolders)
+        {
+            string full = Path.GetFullPath(adapter);
+            if (!Directory.Exists(full) && !File.Exists(full))
+                throw new ModelFileException(adapter, "no such adapter folder or file");
+            parent = tree.Add(Path.GetFileName(full.TrimEnd(Path.DirectorySeparatorChar)), full, parent);
+        }
+        return tree;
+    }
+
+    /// <summary>True for a folder (or .elora file) that holds an adapter.</summary>
+    public static bool IsAdapter(string folder) =>
+        File.Exists(Path.Combine(folder, "adapter_config.json")) || File.Exists(Path.Combine(folder, "adapter.elora")) || File.Exists(Path.Combine(folder, "adapter.gguf"));
+
+    /// <summary>The node of this path; empty or <c>/</c> is the root.</summary>
+    public AdapterNode? Find(string path) => _byPath.GetValueOrDefault(path.Trim('/'));
+
+    /// <summary>The node of this path. Throws <see cref="KeyNotFoundException"/> naming the nodes there are.</summary>
+    public AdapterNode Get(string path) => Find(path) ??
+        throw new KeyNotFoundException($"{Folder}: no node '{path}'; there are: {string.Join(", ", _nodes.Skip(1).Take(20).Select(n => n.Path))}{(_nodes.Count > 21 ? ", …" : "")}");
+
+    private void Scan(AdapterNode parent)
+    {
+        if (parent.Depth >= DeepestLevel)
+            return;
+        foreach (string folder in Directory.GetDirectories(parent.Folder).Order(StringComparer.Ordinal))
+        {
+            string name = Path.GetFileName(folder);
+            if (name.StartsWith('.') || (parent.Parent is null && name == "base") || !(IsAdapter(folder) || HasNodes(folder, parent.Depth)))
+                continue;
+            AdapterNode node = Add(name, folder, parent);
+            if (!IsAdapter(folder))
+                Fault(node, $"{folder}: holds nodes but no adapter: expected adapter_config.json or adapter.elora");
+            Scan(node);
+        }
+    }
+
+    private static bool HasNodes(string folder, int depth) =>
+        depth < DeepestLevel && Directory.GetDirectories(folder).Any(f => IsAdapter(f) || HasNodes(f, depth + 1));
+
+    private static void Fault(AdapterNode node, string fault)
+    {
+        node.State = AdapterState.Faulted;
+        node.Faults = [fault];
+    }
+
+    private AdapterNode Add(string name, string folder, AdapterNode? parent)
+    {
+        AdapterNode node = new(name, folder, parent);
+        _byPath[node.Path] = node;
+        _nodes.Add(node);
+        return node;
+    }
+}
