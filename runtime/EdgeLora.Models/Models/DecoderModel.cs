@@ -40,13 +40,20 @@ public sealed class DecoderModel : ICausalLM
     /// <summary>XxHash128 over the base's tensors, 32 hex digits. Read once, on first use.</summary>
     public string BaseFingerprint => _fingerprint ??= Fingerprint.Of(_checkpoint.Weights);
 
+    /// <param name="checkpoint">The base.</param>
+    /// <param name="backend">What it runs on; stays the caller's.</param>
+    /// <param name="layerOrder">For layer_replication: the stored layer that each layer runs; null: all, once.</param>
     /// <summary>Instantiates a base. Takes ownership of <paramref name="checkpoint"/> also when it throws. Throws <see cref="ModelFileException"/> with every fault.</summary>
-    public static DecoderModel Load(BaseCheckpoint checkpoint, IComputeBackend backend)
+    public static DecoderModel Load(BaseCheckpoint checkpoint, IComputeBackend backend, int[]? layerOrder = null)
     {
         try
         {
             IArchitecture architecture = ArchitectureRegistry.For(checkpoint.Config);
             ModelConfig config = architecture.ReadConfig(checkpoint);
+            if (layerOrder is not null)
+                config = layerOrder.All(i => (uint)i < (uint)config.Layers)
+                    ? config.WithLayers(layerOrder)
+                    : throw new ModelFileException(checkpoint.Path, $"layer_replication: expected layers 0..{config.Layers - 1}, found {layerOrder.Max()}");
             SiteBuilder build = new(checkpoint, backend);
             DecoderWeights weights = architecture.Load(config, build);
             build.Store.ThrowIfFaulty();

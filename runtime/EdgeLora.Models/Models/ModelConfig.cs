@@ -33,8 +33,20 @@ public sealed record ModelConfig
     public required bool[] Rotates { get; init; }
     /// <summary>Rotary frequencies, or null for learned positions.</summary>
     public RopeFrequencies? Rope { get; init; }
+    /// <summary>Which stored layer each layer runs: 0..Layers-1, unless an adapter's layer_replication stacks some of them twice.</summary>
+    public required int[] LayerOrder { get; init; }
     /// <summary>Begin-of-sequence id, where the config names one.</summary>
     public int? BosId { get; init; }
     /// <summary>Ids that end a sequence.</summary>
     public IReadOnlyList<int> EndIds { get; init; } = [];
+
+    /// <summary>The same model with its layers stacked in another order (layer_replication): weights are shared, sites are not.</summary>
+    public ModelConfig WithLayers(int[] order) => this with
+    {
+        Layers = order.Length,
+        LayerOrder = order,
+        Windows = Array.ConvertAll(order, i => Windows[i]),
+        AttentionScales = Array.ConvertAll(order, i => AttentionScales[i]),
+        Rotates = Array.ConvertAll(order, i => Rotates[i]),
+    };
 }

@@ -7,6 +7,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
 {
     private readonly WeightStore _store = new(checkpoint.Path, checkpoint.Weights.Tensors);
     private readonly List<ModelSite> _sites = [];
+    private readonly Dictionary<string, DeviceTensor> _taken = [];
 
     /// <summary>The checkpoint being read.</summary>
     public BaseCheckpoint Checkpoint => checkpoint;
@@ -68,9 +69,12 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
     // A fault leaves a null weight behind; the model throws all faults together before any site is used.
     private DeviceTensor? Take(string name, params ReadOnlySpan<long> shape)
     {
-        Tensor? tensor = _store.Take(name, shape);
-        ByteLength += tensor?.ByteLength ?? 0;
-        return tensor is null ? null : backend.Upload(tensor);
+        if (_taken.TryGetValue(name, out DeviceTensor? known))
+            return known;
+        if (_store.Take(name, shape) is not { } tensor)
+            return null;
+        ByteLength += tensor.ByteLength;
+        return _taken[name] = backend.Upload(tensor);
     }
 
     // llama.cpp stores row 2i of a head from checkpoint row i, row 2i+1 from row i + d/2.

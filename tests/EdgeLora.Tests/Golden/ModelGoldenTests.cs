@@ -15,6 +15,9 @@ public sealed class ModelGoldenTests
     [Theory, MemberData(nameof(Models))]
     public void Reference_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new ReferenceBackend());
 
+    [Theory, MemberData(nameof(Models))]
+    public void Cpu_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new Cpu.CpuBackend());
+
     private static void Check(string name, IComputeBackend backend)
     {
         using (backend)

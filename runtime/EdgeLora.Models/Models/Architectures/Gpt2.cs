@@ -37,6 +37,7 @@ public sealed class Gpt2 : IArchitecture
             Windows = new int[layers],
             AttentionScales = Enumerable.Range(0, layers).Select(i => (float)((scaled ? 1 / Math.Sqrt(hidden / heads) : 1) / (byLayer ? i + 1 : 1))).ToArray(),
             Rotates = new bool[layers],
+            LayerOrder = Enumerable.Range(0, layers).ToArray(),
             BosId = c.TryGetInt("bos_token_id", 0, Largest, out int bos) ? bos : null,
             EndIds = Llama.ReadEndIds(c),
         };
@@ -52,7 +53,7 @@ public sealed class Gpt2 : IArchitecture
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            string name = $"transformer.h.{i}.", at = $"{stored}h.{i}.";
+            string name = $"transformer.h.{i}.", at = $"{stored}h.{config.LayerOrder[i]}.";
             LinearSite Linear(string part, int outputs, int inputs) => build.Linear(name + part, at + part, outputs, inputs, bias: true, conv1D: true);
             NormSite Norm(string part) => build.Norm(name + part, at + part, d, config.NormEpsilon, bias: true);
             layers[i] = new()

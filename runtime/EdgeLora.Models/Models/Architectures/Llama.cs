@@ -37,6 +37,7 @@ public class Llama : IArchitecture
             AttentionScales = Enumerable.Repeat((float)(1 / Math.Sqrt(headSize)), layers).ToArray(),
             Rotates = Enumerable.Repeat(true, layers).ToArray(),
             Rope = RopeFrequencies.Read(c, headSize, context),
+            LayerOrder = Enumerable.Range(0, layers).ToArray(),
             BosId = c.TryGetInt("bos_token_id", 0, Largest, out int bos) ? bos : null,
             EndIds = ReadEndIds(c),
         };
@@ -69,7 +70,7 @@ public class Llama : IArchitecture
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            string name = $"model.layers.{i}.", stored = $"{prefix}layers.{i}.";
+            string name = $"model.layers.{i}.", stored = $"{prefix}layers.{config.LayerOrder[i]}.";
             LinearSite Linear(string part, int outputs, int inputs, bool bias, int heads = 0) => build.Linear(name + part, stored + part, outputs, inputs, bias, rotatedHeads: heads);
             NormSite Norm(string part, int width) => build.Norm(name + part, stored + part, width, config.NormEpsilon);
             layers[i] = new()
