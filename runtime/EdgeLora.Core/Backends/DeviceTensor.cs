@@ -20,6 +20,9 @@ public abstract class DeviceTensor(string name, DType type, Shape shape) : IDisp
     /// <summary>Bytes of the elements.</summary>
     public long ByteLength => Type.Bytes(Shape.Elements);
 
+    /// <summary>Waits, and reads every element widened to F32. Slow: for merging, for resolving a path once, for checks.</summary>
+    public abstract float[] ToFloats();
+
     /// <inheritdoc/>
     public abstract void Dispose();
 
@@ -54,6 +57,9 @@ public sealed class HostTensor : DeviceTensor
 
     /// <summary>F32 elements, read-only.</summary>
     public ReadOnlySpan<float> ReadFloats => _tensor.Floats;
+
+    /// <inheritdoc/>
+    public override float[] ToFloats() => _tensor.ToFloats();
 
     /// <inheritdoc/>
     public override void Dispose() { }

@@ -76,11 +76,13 @@ public static partial class AdapterGolden
         {
             if (state.StartsWith("merged-", StringComparison.Ordinal))
                 return (Base(Path.Combine(folder, state), null).Model, Same(AdapterPath.Root));
-            string[] adapters = state.Length == 0 ? [""] : Directory.GetDirectories(folder).Select(d => Path.GetFileName(d)!).Where(d => File.Exists(Path.Combine(folder, d, "adapter_config.json"))).ToArray();
-            string first = Path.Combine(folder, adapters[0]);
-            EdgeBase b = Base(PeftAdapter.BaseFolder(first), PeftAdapter.LayerReplication(first));
+            string[] adapters = Directory.GetDirectories(folder).Select(d => Path.GetFileName(d)!).Where(d => File.Exists(Path.Combine(folder, d, "adapter_config.json"))).ToArray();
+            string first = adapters.Length == 0 ? folder : Path.Combine(folder, adapters[0]);
             if (state == "base" || state.StartsWith("base_", StringComparison.Ordinal))
-                return (b.Model, Same(AdapterPath.Root));
+                return (Base(PeftAdapter.BaseFolder(first), null).Model, Same(AdapterPath.Root));
+            EdgeBase b = Base(PeftAdapter.BaseFolder(first), PeftAdapter.LayerReplication(first));
+            if (state.Length == 0)
+                return (b.Model, Same(b.Resolve([(folder, 1)])));
             if (state == "mixed")
             {
                 AdapterPath a = b.Resolve([(Path.Combine(folder, "a"), 1)]);
@@ -104,8 +106,9 @@ public static partial class AdapterGolden
 
         private EdgeBase Base(string path, int[]? layers)
         {
-            if (!_bases.TryGetValue(path, out EdgeBase? b))
-                _bases[path] = b = new(path, createBackend(), layers);
+            string key = layers is null ? path : $"{path}?{string.Join(',', layers)}";
+            if (!_bases.TryGetValue(key, out EdgeBase? b))
+                _bases[key] = b = new(path, createBackend(), layers);
             return b;
         }
 
