@@ -15,10 +15,10 @@ public static class Dequantize
             switch (type)
             {
                 case DType.Q8_0:
-                    Q8_0(b, destination.Slice(i, 32));
+                    QuantBlocks.ReadQ8_0(b, destination.Slice(i, 32));
                     break;
                 case DType.Q4_0:
-                    Q4_0(b, destination.Slice(i, 32));
+                    QuantBlocks.ReadQ4_0(b, destination.Slice(i, 32));
                     break;
                 default:
                     destination[i] = Element(type, b);
@@ -53,22 +53,5 @@ public static class Dequantize
     {
         uint bits = BitConverter.SingleToUInt32Bits(value);
         return float.IsNaN(value) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-    }
-
-    private static void Q8_0(ReadOnlySpan<byte> block, Span<float> destination)
-    {
-        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
-        for (int i = 0; i < 32; i++)
-            destination[i] = d * (sbyte)block[2 + i];
-    }
-
-    private static void Q4_0(ReadOnlySpan<byte> block, Span<float> destination)
-    {
-        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
-        for (int i = 0; i < 16; i++)
-        {
-            destination[i] = d * ((block[2 + i] & 15) - 8);
-            destination[16 + i] = d * ((block[2 + i] >> 4) - 8);
-        }
     }
 }
