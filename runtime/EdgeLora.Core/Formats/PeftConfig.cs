@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace EdgeLora.Core;
 
@@ -6,7 +7,7 @@ namespace EdgeLora.Core;
 /// A PEFT adapter_config.json, as far as it decides what the numbers mean (huggingface/peft, LoraConfig). What changes the mathematics and is not
 /// supported is refused by name; unknown keys pass only at a value that says nothing (null, false, empty).
 /// </summary>
-public sealed record PeftConfig
+public sealed partial record PeftConfig
 {
     // Training-time or descriptive: they say nothing about what the stored numbers mean.
     private static readonly HashSet<string> s_harmless =
@@ -78,7 +79,7 @@ public sealed record PeftConfig
     /// <summary>Reads and checks a config's bytes.</summary>
     public static PeftConfig Parse(string path, ReadOnlyMemory<byte> utf8)
     {
-        HfConfig c = HfConfig.Parse(path, utf8);
+        HfConfig c = ParseNumbers(path, utf8);
         string type = c.GetString("peft_type");
         if (type != "LORA")
             throw c.Refusal("peft_type", "LORA");
@@ -111,6 +112,23 @@ public sealed record PeftConfig
             Json = System.Text.Encoding.UTF8.GetString(utf8.Span),
         };
     }
+
+    // Python writes NaN and Infinity, which are no JSON: say whose value it is, not just where the text breaks.
+    private static HfConfig ParseNumbers(string path, ReadOnlyMemory<byte> utf8)
+    {
+        try
+        {
+            return HfConfig.Parse(path, utf8);
+        }
+        catch (ModelFileException e) when (utf8.Length < 1 << 20)
+        {
+            Match match = NotANumber().Match(System.Text.Encoding.UTF8.GetString(utf8.Span));
+            throw match.Success ? new ModelFileException(path, $"{match.Groups[1].Value}: expected a finite number, found {match.Groups[2].Value}", e) : e;
+        }
+    }
+
+    [GeneratedRegex("\"([A-Za-z_]{1,64})\"\\s{0,8}:\\s{0,8}(-?(?:NaN|Infinity))", RegexOptions.CultureInvariant, 100)]
+    private static partial Regex NotANumber();
 
     private static void RefuseUnknown(HfConfig c)
     {

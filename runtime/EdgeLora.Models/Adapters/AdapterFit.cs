@@ -29,7 +29,8 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
         ModelSite? site = Find(module);
         if (site is null)
         {
-            _faults.Add($"{module}: the base has no such site" + (m.A is null && m.B is null && m.Weight is null && m.Bias is null ? "; not a part of a LoRA" : ""));
+            foreach ((string name, Tensor _) in file.Tensors.Where(t => t.Key.Contains(module, StringComparison.Ordinal)))
+                _faults.Add($"{name}: the base has no site {module}");
             return;
         }
         int faultsBefore = _faults.Count;

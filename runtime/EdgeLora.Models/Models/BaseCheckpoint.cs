@@ -21,6 +21,18 @@ public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Wei
         return new(folder, config, Safetensors.Open(File.Exists(single) ? single : index));
     }
 
+    /// <summary>Opens a Hugging Face folder or a .gguf file. Throws <see cref="ModelFileException"/>.</summary>
+    public static BaseCheckpoint Open(string path)
+    {
+        if (Directory.Exists(path))
+            return OpenFolder(path);
+        if (!File.Exists(path))
+            throw new ModelFileException(path, "no such file or folder");
+        return path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)
+            ? GgufCheckpoint.Open(path)
+            : throw new ModelFileException(path, "is no model: expected a folder with config.json, a tree, or a .gguf file");
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

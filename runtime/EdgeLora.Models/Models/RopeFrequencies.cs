@@ -28,6 +28,9 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
         double[] f = new double[rotated / 2];
         for (int i = 0; i < f.Length; i++)
             f[i] = Math.Pow(theta, -2.0 * i / rotated);
+        if (rope.TryGetDoubles("frequency_divisors", 1e-9, 1e9, out IReadOnlyList<double> divisors))
+            for (int i = 0; i < Math.Min(f.Length, divisors.Count); i++)
+                f[i] /= divisors[i];
         switch (type)
         {
             case "default":
