@@ -163,7 +163,7 @@ internal static partial class JinjaFilterText
     private static string UrlQuote(object? value, bool query)
     {
         StringBuilder quoted = new();
-        foreach (byte b in value is JinjaBytes bytes ? bytes.Bytes : Encoding.UTF8.GetBytes(PyText.Str(value)))
+        foreach (byte b in value is JinjaBytes bytes ? bytes.Bytes : System.Text.Encoding.UTF8.GetBytes(PyText.Str(value)))
             if (char.IsAsciiLetterOrDigit((char)b) || b is (byte)'-' or (byte)'.' or (byte)'_' or (byte)'~' || (b == '/' && !query))
                 quoted.Append((char)b);
             else

@@ -52,7 +52,7 @@ internal static partial class PyMethods
         Text("rjust", "width, fillchar=' '", (s, a) => Fill(a[1], Missing(s, a[0])) + s);
         Text("center", "width, fillchar=' '", (s, a) => Center(s, a[0], a[1]));
         Text("expandtabs", "tabsize=8", (s, a) => ExpandTabs(s, PyNumber.ToIndex(a[0])));
-        Text("encode", "encoding='utf-8', errors='strict'", (s, _) => new JinjaBytes(Encoding.UTF8.GetBytes(s)));
+        Text("encode", "encoding='utf-8', errors='strict'", (s, _) => new JinjaBytes(System.Text.Encoding.UTF8.GetBytes(s)));
         Text("format", "*args, **kwargs", (s, a) => PyBraceFormat.Apply(s, (JinjaTuple)a[0]!, (JinjaDict)a[1]!));
         Text("format_map", "mapping", (s, a) => PyBraceFormat.Apply(s, new JinjaTuple(), a[0] as JinjaDict ?? throw ChatTemplateException.Type("format_map() argument must be a mapping")));
     }
