@@ -1,1 +1,4 @@
-Console.WriteLine("edgelora");
+using EdgeLora.Cli.Verbs;
+using Spectre.Console;
+
+return args is ["demo"] ? DemoVerb.Run(DemoVerb.ShippedTree(), AnsiConsole.Console) : 2;

@@ -20,7 +20,7 @@ public sealed class AdapterGoldenTests
     public void Reference_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new ReferenceBackend());
 
     [Theory, MemberData(nameof(Adapters))]
-    public void Cpu_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new ReferenceBackend());
+    public void Cpu_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new Cpu.CpuBackend());
 
     private static void Check(string name, Func<IComputeBackend> backend)
     {

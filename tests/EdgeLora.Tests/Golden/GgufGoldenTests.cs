@@ -16,7 +16,7 @@ public sealed class GgufGoldenTests
     [InlineData("gpt2", "gpt2-F32"), InlineData("gpt2", "gpt2-F16"), InlineData("gpt2", "gpt2-Q8_0"), InlineData("gpt2", "gpt2-Q4_0")]
     public void A_GGUF_base_gives_the_logits_of_its_weights(string folder, string file)
     {
-        foreach (IComputeBackend backend in new IComputeBackend[] { new ReferenceBackend(), new ReferenceBackend() })
+        foreach (IComputeBackend backend in new IComputeBackend[] { new ReferenceBackend(), new Cpu.CpuBackend() })
             using (backend)
                 Check(folder, $"fixtures/gguf/{folder}/{file}.gguf", file.Replace("-big-endian", ""), backend);
     }

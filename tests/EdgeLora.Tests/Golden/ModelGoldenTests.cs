@@ -16,7 +16,7 @@ public sealed class ModelGoldenTests
     public void Reference_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new ReferenceBackend());
 
     [Theory, MemberData(nameof(Models))]
-    public void Cpu_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new ReferenceBackend());
+    public void Cpu_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new Cpu.CpuBackend());
 
     private static void Check(string name, IComputeBackend backend)
     {

@@ -1,0 +1,153 @@
+using System.Security.Cryptography;
+using EdgeLora.Core;
+using EdgeLora.Cpu;
+using EdgeLora.Models;
+
+namespace EdgeLora;
+
+/// <summary>What an application opens: one base, instantiated once, the tree of adapters on it, and sessions that stand at its nodes.</summary>
+public sealed class EdgeHost : IDisposable
+{
+    private readonly EdgeHostOptions _options;
+
+    private EdgeHost(string name, DecoderModel model, Tokenizer? tokenizer, AdapterTree tree, EdgeHostOptions options)
+    {
+        Name = name;
+        Model = model;
+        Tokenizer = tokenizer;
+        Tree = tree;
+        _options = options;
+        Store = new(model, options.AdapterBudgetBytes);
+    }
+
+    /// <summary>What was opened.</summary>
+    public string Name { get; }
+
+    /// <summary>The base.</summary>
+    public DecoderModel Model { get; }
+
+    /// <summary>The base's tokenizer; null where the model brings none.</summary>
+    public Tokenizer? Tokenizer { get; }
+
+    /// <summary>The tree.</summary>
+    public AdapterTree Tree { get; }
+
+    /// <summary>Resident adapters.</summary>
+    public AdapterStore Store { get; }
+
+    /// <summary>What the base runs on.</summary>
+    public IComputeBackend Backend => Model.Backend;
+
+    /// <summary>Bytes of fused overlays held.</summary>
+    public long OverlayBytes { get; private set; }
+
+    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/> and <see cref="ArgumentException"/> for an unknown device.</summary>
+    public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
+    {
+        options ??= new();
+        string? basePath = BaseOf(treeOrModel);
+        AdapterTree tree = basePath is not null ? AdapterTree.Open(treeOrModel) : AdapterTree.FromPath(treeOrModel, options.Adapters);
+        if (basePath is not null && options.Adapters.Count > 0)
+            throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
+        string modelPath = basePath ?? treeOrModel;
+        IComputeBackend backend = CreateBackend(options);
+        try
+        {
+            BaseCheckpoint checkpoint = BaseCheckpoint.Open(modelPath);
+            // layer_replication changes how many layers there are, so it is the plain path's first adapter that says.
+            int[]? layers = options.Adapters.Count > 0 ? PeftAdapter.LayerReplication(options.Adapters[0]) : null;
+            DecoderModel model = DecoderModel.Load(checkpoint, backend, layers);
+            return new(treeOrModel, model, ReadTokenizer(modelPath, checkpoint), tree, options);
+        }
+        catch
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Devices of this machine, the default first.</summary>
+    public static IReadOnlyList<DeviceInfo> Devices()
+    {
+        using CpuBackend cpu = new();
+        return
+        [
+            new("cpu", "Managed SIMD", "CPU", cpu.Description, true),
+            new("reference", "Scalar reference", "CPU", "the specification: slow, for comparing", false),
+        ];
+    }
+
+    /// <summary>Makes a node resident, pins it and returns its path; empty for the root. Throws <see cref="KeyNotFoundException"/> naming the nodes there are, <see cref="ModelFileException"/> for a refused adapter.</summary>
+    public AdapterPath Enter(string nodePath) => Store.Acquire(Tree.Get(nodePath));
+
+    /// <summary>A weighted sum of nodes.</summary>
+    public AdapterPath Blend(IReadOnlyList<(string Node, float Strength)> nodes) =>
+        Store.Blend(nodes.Select(n => (Tree.Get(n.Node), n.Strength)).ToArray());
+
+    /// <summary>For long stays: an overlay W' = W + Σ s·B·A beside the frozen base, within the overlay budget. Same function, no adapter work per token. Throws <see cref="InvalidOperationException"/> when it does not fit.</summary>
+    public AdapterPath Fuse(string nodePath)
+    {
+        AdapterPath path = Enter(nodePath);
+        (AdapterPath fused, long bytes) = FusedOverlay.Build(path, Model.Sites, Backend, _options.OverlayBudgetBytes - OverlayBytes);
+        OverlayBytes += bytes;
+        return fused;
+    }
+
+    /// <summary>A new session on a path.</summary>
+    public Session CreateSession(AdapterPath path, int reserveTokens = 256) => new(Model, path, reserveTokens);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Store.Dispose();
+        Model.Dispose();
+        Backend.Dispose();
+    }
+
+    private static IComputeBackend CreateBackend(EdgeHostOptions options) => options.Device switch
+    {
+        "cpu" => new CpuBackend(options.Threads),
+        "reference" => new ReferenceBackend(),
+        _ => throw new ArgumentException($"device '{options.Device}' is not known; expected one of cpu, reference"),
+    };
+
+    // base/, base.gguf or base.json make a folder a tree.
+    private static string? BaseOf(string folder)
+    {
+        if (!Directory.Exists(folder))
+            return null;
+        string inner = Path.Combine(folder, "base");
+        if (File.Exists(Path.Combine(inner, "config.json")))
+            return inner;
+        if (File.Exists(inner + ".gguf"))
+            return inner + ".gguf";
+        return File.Exists(inner + ".json") ? ReadLink(inner + ".json") : null;
+    }
+
+    // base.json {path, sha256}: a base that lies elsewhere; the sum is of its model.safetensors or .gguf.
+    private static string ReadLink(string link)
+    {
+        HfConfig json = HfConfig.Read(link);
+        string path = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(link))!, json.GetString("path")));
+        if (json.TryGetString("sha256", out string expected))
+        {
+            string file = Directory.Exists(path) ? Path.Combine(path, "model.safetensors") : path;
+            if (!File.Exists(file))
+                throw new ModelFileException(link, $"path: {file} does not exist");
+            using FileStream stream = File.OpenRead(file);
+            string found = Convert.ToHexStringLower(SHA256.HashData(stream));
+            if (!found.Equals(expected, StringComparison.OrdinalIgnoreCase))
+                throw new ModelFileException(link, $"sha256: expected {expected}, found {found} in {file}");
+        }
+        return path;
+    }
+
+    private static Tokenizer? ReadTokenizer(string path, BaseCheckpoint checkpoint)
+    {
+        if (checkpoint.Container is GgufFile gguf)
+            return gguf.Metadata.ContainsKey("tokenizer.ggml.model") ? Tokenizer.FromGguf(gguf.Metadata, path) : null;
+        return File.Exists(Path.Combine(path, "tokenizer.json")) || File.Exists(Path.Combine(path, "tokenizer.model")) || File.Exists(Path.Combine(path, "vocab.json"))
+            ? Tokenizer.Load(path)
+            : null;
+    }
+}
