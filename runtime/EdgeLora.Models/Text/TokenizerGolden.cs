@@ -114,7 +114,7 @@ public sealed class TokenizerGolden
             Check("decoded", text, c.GetProperty("decoded").GetString()!, tokenizer.Decode(ids, skipSpecialTokens: false));
             Check("decoded_skip", text, c.GetProperty("decoded_skip").GetString()!, tokenizer.Decode(ids));
             string decodedPlain = c.TryGetProperty("decoded_plain", out JsonElement p) ? p.GetString()! : c.GetProperty("decoded_skip").GetString()!;
-            Check("decoded_plain", text, decodedPlain, tokenizer.Decode([.. c.GetProperty("ids_plain").EnumerateArray().Select(i => i.GetInt32())], skipSpecialTokens: false));
+            Check("decoded_plain", text, decodedPlain, tokenizer.Decode([.. c.GetProperty("ids_plain").EnumerateArray().Select(i => i.GetInt32())]));
         }
         if (idsOnly)
             return;
