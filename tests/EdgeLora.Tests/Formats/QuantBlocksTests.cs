@@ -36,7 +36,7 @@ public sealed class QuantBlocksTests
     {
         using TensorFile file = Safetensors.Open(SharedFolder.Require(Ggml + name + ".safetensors"));
         ReadOnlySpan<float> expected = file.Tensors["expected"].Floats;
-        float[] found = Floats(type, file.Tensors["bytes"].Bytes, expected.Length);
+        float[] found = Floats(type, file.Tensors[name == "f16_all" ? "bits" : "bytes"].Bytes, expected.Length);
         for (int i = 0; i < found.Length; i++)
             Assert.True(float.IsNaN(expected[i]) ? float.IsNaN(found[i]) : BitConverter.SingleToUInt32Bits(expected[i]) == BitConverter.SingleToUInt32Bits(found[i]), $"{name} element {i}: expected {expected[i]:R}, found {found[i]:R}");
     }
@@ -62,7 +62,8 @@ public sealed class QuantBlocksTests
         }
     }
 
-    [Theory, InlineData(DType.Q8_0, 0.5f), InlineData(DType.Q4_0, 1f)]
+    // The scale's own rounding to f16 adds up to 127/2048 and 8/2048 of a step.
+    [Theory, InlineData(DType.Q8_0, 0.57f), InlineData(DType.Q4_0, 1.01f)]
     public void Quantising_errs_by_at_most_a_step(DType type, float steps)
     {
         Random random = new(3);
@@ -72,7 +73,7 @@ public sealed class QuantBlocksTests
         {
             float step = x.AsSpan(block * 32, 32).ToArray().Max(MathF.Abs) / (type == DType.Q8_0 ? 127 : 8);
             for (int i = block * 32; i < block * 32 + 32; i++)
-                Assert.InRange(MathF.Abs(x[i] - y[i]), 0, step * steps * 1.01f);
+                Assert.InRange(MathF.Abs(x[i] - y[i]), 0, step * steps);
         }
     }
 
