@@ -80,23 +80,24 @@ internal sealed class GgufConfig
         return JsonNode.Parse(config.ToJsonString())!.AsObject();
     }
 
-    // llama.cpp: frequency i is theta^(-2i/d) / factor, and is divided by rope_freqs[i] too where that tensor is present (Llama 3.1).
     private void AddRopeScaling(JsonObject rope, int pairs)
     {
+        // llama.cpp stores llama3's scaling as one divisor a frequency; any other scaling comes on top.
+        if (RopeDivisors(pairs) is { } divisors)
+            rope["frequency_divisors"] = new JsonArray([.. divisors.Select(d => JsonValue.Create(d))]);
         float factor = Float("rope.scaling.factor", Float("rope.scale_linear", 1));
         // Without a type, a factor means linear.
         string type = _file.GetString(Key("rope.scaling.type"), factor is 0 or 1 ? "none" : "linear");
-        float[]? divisors = RopeDivisors(pairs);
         switch (type)
         {
-            case "none" when divisors is null:
-            case "linear" when divisors is null && factor == 1:
+            case "none":
+            case "linear" when factor == 1:
                 break;
-            case "linear" when divisors is null:
+            case "linear":
                 rope["rope_type"] = "linear";
                 rope["factor"] = factor;
                 break;
-            case "yarn" when divisors is null:
+            case "yarn":
                 rope["rope_type"] = "yarn";
                 rope["factor"] = factor;
                 rope["original_max_position_embeddings"] = Int("rope.scaling.original_context_length", Int("context_length"));
@@ -105,16 +106,8 @@ internal sealed class GgufConfig
                 if (Float("rope.scaling.attn_factor", 1) is not 1 and float attention)
                     rope["attention_factor"] = attention * (0.1 * Math.Log(factor) + 1);
                 break;
-            case "none" or "linear":
-                // The divisors themselves, not the parameters they were made from: longrope with one list for every length.
-                JsonArray List() => [.. divisors!.Select(d => (JsonNode)((double)d * (type == "linear" ? factor : 1)))];
-                rope["rope_type"] = "longrope";
-                rope["short_factor"] = List();
-                rope["long_factor"] = List();
-                rope["attention_factor"] = 1.0;
-                break;
             default:
-                throw Refusal("rope.scaling.type", divisors is null ? "none, linear or yarn" : "none or linear beside rope_freqs.weight", $"\"{type}\"");
+                throw Refusal("rope.scaling.type", "none, linear or yarn", $"\"{type}\"");
         }
     }
 

@@ -146,7 +146,7 @@ public sealed class GgufCheckpointTests : IDisposable
         void Number(string key, params string[] fields)
         {
             if (fields.Select(f => config[f]).FirstOrDefault(n => n is not null) is { } node)
-                metadata[$"{architecture}.{key}"] = key.Contains("epsilon") || key.Contains("freq_base") ? (float)node : (uint)node;
+                metadata[$"{architecture}.{key}"] = key.Contains("epsilon") || key.Contains("freq_base") ? (object)(float)node : (uint)node;
         }
         Number("context_length", "max_position_embeddings", "n_positions");
         Number("embedding_length", "hidden_size", "n_embd");
@@ -161,8 +161,8 @@ public sealed class GgufCheckpointTests : IDisposable
             metadata.TryAdd("gpt2.feed_forward_length", 4 * (uint)config["n_embd"]!);
         List<Tensor> tensors = [];
         JsonObject? rope = config["rope_parameters"] as JsonObject ?? config["rope_scaling"] as JsonObject;
-        if (rope is not null)
-            AddRope(folder, metadata, architecture, rope, (float)(rope["rope_theta"] ?? config["rope_theta"])!, tensors);
+        if (architecture != "gpt2")
+            AddRope(folder, metadata, architecture, rope ?? [], (float)(rope?["rope_theta"] ?? config["rope_theta"] ?? 10000f), tensors);
         foreach (Tensor tensor in weights.Tensors.Values)
         {
             string? name = GgufNames.ToGguf(architecture, tensor.Name);

@@ -135,7 +135,7 @@ public sealed class GgufFileTests : IDisposable
         Assert.Contains("llama-mixed.gguf", one, StringComparison.Ordinal);
         Assert.Contains("blk.1.ffn_down.weight", one, StringComparison.Ordinal);
         Assert.Contains("Q4_K", one, StringComparison.Ordinal);
-        IReadOnlyList<string> all = Assert.Throws<ModelFileException>(file.ToTensorFile).Faults;
+        IReadOnlyList<string> all = Assert.Throws<ModelFileException>(() => file.ToTensorFile()).Faults;
         Assert.Equal(file.TensorInfos.Count(t => t.Type.Type is null), all.Count);
     }
 
