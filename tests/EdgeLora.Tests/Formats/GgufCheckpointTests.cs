@@ -171,7 +171,7 @@ public sealed class GgufCheckpointTests : IDisposable
             float[] values = tensor.ToFloats();
             Shape shape = tensor.Shape;
             if (architecture == "llama" && (name.Contains("attn_q.") || name.Contains("attn_k.")))
-                values = Permuted(values, (int)shape[0], (int)config[name.Contains("attn_q.") ? "num_attention_heads" : "num_key_value_heads"]!);
+                values = Permuted(values, (int)shape[0], (int)(name.Contains("attn_k.") && config["num_key_value_heads"] is { } kv ? kv : config["num_attention_heads"]!));
             if (architecture == "gpt2" && tensor.Name.Contains(".c_") && shape.Rank == 2)
                 (values, shape) = (Transposed(values, (int)shape[0], (int)shape[1]), new Shape(shape[1], shape[0]));
             tensors.Add(Tensor.FromFloats(name, shape, values));
