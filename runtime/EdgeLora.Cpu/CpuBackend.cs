@@ -1,0 +1,295 @@
+using System.Diagnostics;
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>
+/// Managed SIMD on all cores: the embedded default. Weights stay in their stored form, mapped. A row's bits do not depend on the rows beside it,
+/// on how a prompt is cut, or on the thread count. Ops may be called from any thread, one at a time; after the first calls nothing is allocated.
+/// </summary>
+public sealed unsafe class CpuBackend : IComputeBackend
+{
+    // Below this many simple element operations the threads cost more than they save.
+    private const long SmallElements = 16384;
+    private const long SmallProducts = 65536;
+
+    private readonly Lock _gate = new();
+    private readonly WorkerPool _pool;
+    private readonly KernelTable _kernels;
+    private readonly Scratch[] _scratch;
+    private readonly OpArguments _op;
+    private readonly LinearPlan _plan;
+
+    /// <summary>A backend on <paramref name="threads"/> threads, the caller's included; 0 = one for each core. Throws <see cref="ArgumentOutOfRangeException"/> for a negative number.</summary>
+    public CpuBackend(int threads = 0) : this(threads, SimdTiers.Hardware)
+    {
+    }
+
+    internal CpuBackend(int threads, SimdTier tier)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        if (tier > SimdTiers.Hardware)
+            throw new NotSupportedException($"{tier} is not available here; the widest tier is {SimdTiers.Hardware}");
+        _pool = new WorkerPool(threads == 0 ? Environment.ProcessorCount : threads);
+        _kernels = KernelTable.For(tier);
+        _scratch = new Scratch[_pool.Threads];
+        for (int i = 0; i < _scratch.Length; i++)
+            _scratch[i] = new Scratch();
+        _op = new OpArguments { Scratch = _scratch };
+        _plan = new LinearPlan(_scratch);
+    }
+
+    /// <inheritdoc/>
+    public string Name => "cpu";
+
+    /// <inheritdoc/>
+    public string Description => $"cpu, {Tier switch
+    {
+        SimdTier.Scalar => "scalar",
+        SimdTier.Vector128 => "128-bit vectors",
+        SimdTier.Vector256 => "256-bit vectors",
+        _ => "512-bit vectors",
+    }}, {Threads} {(Threads == 1 ? "thread" : "threads")}";
+
+    /// <summary>Threads in use, the caller's included.</summary>
+    public int Threads => _pool.Threads;
+
+    /// <summary>Tier in use.</summary>
+    internal SimdTier Tier => _kernels.Tier;
+
+    /// <inheritdoc/>
+    public DeviceTensor Upload(Tensor tensor) => tensor.Type.IsWeight()
+        ? new HostTensor(tensor)
+        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
+
+    /// <inheritdoc/>
+    public DeviceTensor Allocate(string name, DType type, Shape shape) => new HostTensor(name, type, shape);
+
+    /// <inheritdoc/>
+    public void Write(ReadOnlySpan<float> values, DeviceTensor destination, int row) =>
+        values.CopyTo(((HostTensor)destination).Floats[(row * destination.Columns)..]);
+
+    /// <inheritdoc/>
+    public void Read(DeviceTensor source, int row, Span<float> destination) =>
+        ((HostTensor)source).ReadFloats.Slice(row * source.Columns, destination.Length).CopyTo(destination);
+
+    /// <inheritdoc/>
+    public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) =>
+        ((HostTensor)source).ReadFloats.Slice(sourceRow * source.Columns, rows * source.Columns)
+            .CopyTo(((HostTensor)destination).Floats[(destinationRow * destination.Columns)..]);
+
+    /// <inheritdoc/>
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    {
+        ReadOnlySpan<float> from = ((HostTensor)source).ReadFloats;
+        Span<float> to = ((HostTensor)destination).Floats;
+        for (int t = 0; t < rows; t++)
+            from.Slice(t * source.Columns + sourceColumn, columns).CopyTo(to[(t * destination.Columns + destinationColumn)..]);
+    }
+
+    /// <inheritdoc/>
+    public void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y)
+    {
+        Debug.Assert(y.Columns == site.Table.Columns, $"{site.Name}: {y} cannot hold rows of {site.Table}");
+        lock (_gate)
+        {
+            int rank = 0, ranks = 0;
+            foreach (RowGroup group in batch.Groups)
+            {
+                int sum = 0;
+                foreach (LowRankStep step in group.Path[site.Index]?.Steps ?? [])
+                {
+                    rank = Math.Max(rank, step.Rank);
+                    sum += step.Rank + 3;
+                }
+                ranks = Math.Max(ranks, sum);
+            }
+            ReserveScratch(LowRank<LanesScalar, Quad>.ScratchFloats(rank) + ranks);
+            _op.Batch = batch;
+            _op.Embedding = site;
+            _op.Rows = batch.Rows;
+            _op.Columns = y.Columns;
+            _op.Y = Pointer.Out(y);
+            Run(_kernels.Embed, (long)batch.Rows * y.Columns);
+        }
+        GC.KeepAlive(y);
+    }
+
+    /// <inheritdoc/>
+    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y)
+    {
+        Debug.Assert(!ReferenceEquals(x, y), $"{site.Name}: the output is the input");
+        Debug.Assert(x.Columns >= site.Inputs && y.Columns >= site.Outputs, $"{site.Name}: {x} -> {y} does not fit {site.Weight}");
+        if (batch.Rows == 0)
+            return;
+        lock (_gate)
+        {
+            try
+            {
+                long work = _kernels.LinearPrepare(_plan, batch, site, Pointer.In(x), x.Columns, Pointer.Out(y), y.Columns);
+                bool steps = false;
+                for (int i = 0; i < _plan.FinishCount; i++)
+                    steps |= _plan.Finishes[i].Steps > 0;
+                if (work < SmallProducts)
+                {
+                    _kernels.LinearProducts(_plan, 0, 1);
+                    if (steps)
+                        _kernels.LinearSteps(_plan, 0, 1);
+                }
+                else
+                {
+                    _pool.Run(_kernels.LinearProducts, _plan);
+                    if (steps)
+                        _pool.Run(_kernels.LinearSteps, _plan);
+                }
+            }
+            finally
+            {
+                _plan.Clear();
+            }
+        }
+        KeepAlive(batch, site, x, y);
+    }
+
+    /// <inheritdoc/>
+    public void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => Norm(_kernels.RmsNorm, batch, site, x, y);
+
+    /// <inheritdoc/>
+    public void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => Norm(_kernels.LayerNorm, batch, site, x, y);
+
+    /// <inheritdoc/>
+    public void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x)
+    {
+        Debug.Assert(x.Columns % headSize == 0 && 2 * cos.Columns <= headSize && sin.Columns == cos.Columns, $"rope: {cos}, {sin} do not fit heads of {headSize} in {x}");
+        lock (_gate)
+        {
+            _op.X = Pointer.In(cos);
+            _op.Z = Pointer.In(sin);
+            _op.Y = Pointer.Out(x);
+            (_op.Rows, _op.Columns, _op.Width, _op.Pairs, _op.PairLayout) = (rows, x.Columns, headSize, cos.Columns, pairs);
+            Run(_kernels.Rope, (long)rows * x.Columns);
+        }
+        KeepAlive(cos, sin, x, x);
+    }
+
+    /// <inheritdoc/>
+    public void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values)
+    {
+        foreach (SequenceSpan sequence in batch.Sequences)
+        {
+            Copy(keys, sequence.Start, sequence.Cache.Keys[layer], sequence.Past, sequence.Count);
+            Copy(values, sequence.Start, sequence.Cache.Values[layer], sequence.Past, sequence.Count);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y)
+    {
+        Debug.Assert(!ReferenceEquals(q, y) && q.Columns == y.Columns, $"attention: {q} -> {y}");
+        lock (_gate)
+        {
+            int positions = 0;
+            long work = 0;
+            foreach (SequenceSpan sequence in batch.Sequences)
+            {
+                positions = Math.Max(positions, sequence.Past + sequence.Count);
+                work += (long)sequence.Count * (sequence.Past + sequence.Count) * q.Columns;
+            }
+            ReserveScratch(positions + 32);
+            (_op.Batch, _op.Layer, _op.Shape, _op.Columns) = (batch, layer, shape, q.Columns);
+            _op.X = Pointer.In(q);
+            _op.Y = Pointer.Out(y);
+            Run(_kernels.Attention, work);
+        }
+        KeepAlive(batch, q, y, y);
+    }
+
+    /// <inheritdoc/>
+    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elementwise(_kernels.SwiGlu, rows, gate, up, y, 8);
+
+    /// <inheritdoc/>
+    public void Gelu(int rows, GeluKind kind, DeviceTensor x, DeviceTensor y)
+    {
+        lock (_gate)
+        {
+            _op.X = Pointer.In(x);
+            _op.Y = Pointer.Out(y);
+            _op.Rows = rows;
+            _op.Columns = y.Columns;
+            Run(kind == GeluKind.Exact ? _kernels.GeluExact : _kernels.GeluTanh, 8L * rows * y.Columns);
+        }
+        KeepAlive(x, y, x, y);
+    }
+
+    /// <inheritdoc/>
+    public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Elementwise(_kernels.Add, rows, x, y, z, 1);
+
+    /// <summary>Ends the threads and frees the scratch. Tensors stay readable.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _pool.Dispose();
+            _plan.Dispose();
+            foreach (Scratch scratch in _scratch)
+                scratch.Dispose();
+        }
+    }
+
+    private void Norm(delegate*<object, int, int, void> kernel, BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y)
+    {
+        Debug.Assert(x.Columns == y.Columns && x.Columns % site.Width == 0, $"{site.Name}: {x} -> {y} is no row of {site.Width}");
+        lock (_gate)
+        {
+            ReserveScratch(2L * site.Width);
+            (_op.Batch, _op.Norm, _op.Rows, _op.Columns, _op.Width) = (batch, site, batch.Rows, x.Columns, site.Width);
+            _op.X = Pointer.In(x);
+            _op.Y = Pointer.Out(y);
+            Run(kernel, 2L * batch.Rows * x.Columns);
+        }
+        KeepAlive(x, y, x, y);
+    }
+
+    private void Elementwise(delegate*<object, int, int, void> kernel, int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z, int cost)
+    {
+        lock (_gate)
+        {
+            _op.X = Pointer.In(x);
+            _op.Y = Pointer.In(y);
+            _op.Z = Pointer.Out(z);
+            _op.Rows = rows;
+            _op.Columns = z.Columns;
+            Run(kernel, (long)cost * rows * z.Columns);
+        }
+        KeepAlive(x, y, z, z);
+    }
+
+    private void Run(delegate*<object, int, int, void> kernel, long work)
+    {
+        try
+        {
+            if (work < SmallElements)
+                kernel(_op, 0, 1);
+            else
+                _pool.Run(kernel, _op);
+        }
+        finally
+        {
+            (_op.Batch, _op.Norm, _op.Embedding) = (null, null, null);
+        }
+    }
+
+    private void ReserveScratch(long floats)
+    {
+        foreach (Scratch scratch in _scratch)
+            scratch.Reserve(floats);
+    }
+
+    private static void KeepAlive(object a, object b, object c, object d)
+    {
+        GC.KeepAlive(a);
+        GC.KeepAlive(b);
+        GC.KeepAlive(c);
+        GC.KeepAlive(d);
+    }
+}

@@ -1,0 +1,73 @@
+using System.Runtime.Intrinsics;
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>The kernels of one tier, picked once.</summary>
+internal sealed unsafe class KernelTable
+{
+    /// <summary>The tier.</summary>
+    public required SimdTier Tier { get; init; }
+
+    /// <summary>Fills a plan; see <see cref="Linear{O, V}.Prepare"/>.</summary>
+    public delegate*<LinearPlan, BatchLayout, LinearSite, float*, long, float*, long, long> LinearPrepare;
+
+    /// <summary>First region of Linear.</summary>
+    public delegate*<object, int, int, void> LinearProducts;
+
+    /// <summary>Second region of Linear.</summary>
+    public delegate*<object, int, int, void> LinearSteps;
+
+    /// <summary>Embed.</summary>
+    public delegate*<object, int, int, void> Embed;
+
+    /// <summary>RmsNorm.</summary>
+    public delegate*<object, int, int, void> RmsNorm;
+
+    /// <summary>LayerNorm.</summary>
+    public delegate*<object, int, int, void> LayerNorm;
+
+    /// <summary>Rope.</summary>
+    public delegate*<object, int, int, void> Rope;
+
+    /// <summary>Attention.</summary>
+    public delegate*<object, int, int, void> Attention;
+
+    /// <summary>SwiGlu.</summary>
+    public delegate*<object, int, int, void> SwiGlu;
+
+    /// <summary>Exact Gelu.</summary>
+    public delegate*<object, int, int, void> GeluExact;
+
+    /// <summary>Gelu by tanh.</summary>
+    public delegate*<object, int, int, void> GeluTanh;
+
+    /// <summary>Add.</summary>
+    public delegate*<object, int, int, void> Add;
+
+    /// <summary>The kernels of <paramref name="tier"/>.</summary>
+    public static KernelTable For(SimdTier tier) => tier switch
+    {
+        SimdTier.Vector512 => Create<Lanes512, Vector512<float>>(tier),
+        SimdTier.Vector256 => Create<Lanes256, Vector256<float>>(tier),
+        SimdTier.Vector128 => Create<Lanes128, Vector128<float>>(tier),
+        _ => Create<LanesScalar, Quad>(tier),
+    };
+
+    private static KernelTable Create<O, V>(SimdTier tier) where O : struct, ILanes<V> where V : unmanaged => new()
+    {
+        Tier = tier,
+        LinearPrepare = &Linear<O, V>.Prepare,
+        LinearProducts = &Linear<O, V>.Products,
+        LinearSteps = &Linear<O, V>.Steps,
+        Embed = &Embed<O, V>.Run,
+        RmsNorm = &Norm<O, V>.Rms,
+        LayerNorm = &Norm<O, V>.Layer,
+        Rope = &Rope<O, V>.Run,
+        Attention = &Attention<O, V>.Run,
+        SwiGlu = &SwiGlu<O, V>.Run,
+        GeluExact = &Gelu<O, V>.Exact,
+        GeluTanh = &Gelu<O, V>.Tanh,
+        Add = &Add<O, V>.Run,
+    };
+}

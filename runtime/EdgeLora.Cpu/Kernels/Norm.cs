@@ -1,0 +1,90 @@
+using System.Runtime.CompilerServices;
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>
+/// RmsNorm and LayerNorm over pieces of Width floats of X into Y. Sums are taken in F32 over short blocks and in F64 over the blocks;
+/// the mean has two floats, so that a mean far from 0 costs no digits of the variance.
+/// </summary>
+internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : unmanaged
+{
+    private const int Block = 64;
+
+    /// <summary>One part of an RmsNorm: a run of pieces.</summary>
+    public static void Rms(object context, int part, int parts) => Run((OpArguments)context, part, parts, subtractMean: false);
+
+    /// <summary>One part of a LayerNorm: a run of pieces.</summary>
+    public static void Layer(object context, int part, int parts) => Run((OpArguments)context, part, parts, subtractMean: true);
+
+    private static void Run(OpArguments op, int part, int parts, bool subtractMean)
+    {
+        NormSite site = op.Norm!;
+        int width = op.Width, pieces = op.Columns / width;
+        (int start, int end) = WorkerPool.Split(op.Rows * pieces, part, parts);
+        float* gain = op.Scratch[part].Reserve(2L * width), bias = gain + width;
+        foreach (RowGroup group in op.Batch!.Groups)
+        {
+            int first = Math.Max(start, group.Start * pieces), last = Math.Min(end, (group.Start + group.Count) * pieces);
+            if (first >= last)
+                continue;
+            SiteAdapter? adapter = group.Path[site.Index];
+            HostTensor gains = (HostTensor)(adapter?.Weight ?? site.Gain);
+            DeviceTensor? biases = adapter?.Bias ?? site.Bias;
+            Widen<O, V>.Run(gains.Type, Pointer.Bytes(gains), gain, width);
+            if (biases is not null)
+                Widen<O, V>.Run(biases.Type, Pointer.Bytes(biases), bias, width);
+            for (int p = first; p < last; p++)
+                Piece(op.X + (long)p * width, op.Y + (long)p * width, gain, biases is null ? null : bias, width, site.Epsilon, subtractMean);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Piece(float* x, float* y, float* gain, float* bias, int width, float epsilon, bool subtractMean)
+    {
+        float high = 0, low = 0;
+        if (subtractMean)
+        {
+            high = (float)(Sum(x, width, 0, 0, squares: false) / width);
+            low = (float)(Sum(x, width, high, 0, squares: false) / width);
+        }
+        float scale = (float)(1 / Math.Sqrt(Sum(x, width, high, low, squares: true) / width + epsilon));
+        V h = O.Broadcast(high), l = O.Broadcast(low), s = O.Broadcast(scale);
+        int d = 0;
+        for (; d + O.Count <= width; d += O.Count)
+        {
+            V v = O.Multiply(O.Multiply(O.Subtract(O.Subtract(O.Load(x + d), h), l), s), O.Load(gain + d));
+            O.Store(bias is null ? v : O.Add(v, O.Load(bias + d)), y + d);
+        }
+        for (; d < width; d++)
+        {
+            float v = (x[d] - high - low) * scale * gain[d];
+            y[d] = bias is null ? v : v + bias[d];
+        }
+    }
+
+    // Σ (x - high - low), or of its squares.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static double Sum(float* x, int width, float high, float low, bool squares)
+    {
+        double total = 0;
+        V h = O.Broadcast(high), l = O.Broadcast(low);
+        int d = 0;
+        for (; d + Block <= width; d += Block)
+        {
+            V sum = O.Zero;
+            for (int i = 0; i < Block; i += O.Count)
+            {
+                V v = O.Subtract(O.Subtract(O.Load(x + d + i), h), l);
+                sum = squares ? O.Fma(v, v, sum) : O.Add(sum, v);
+            }
+            total += O.Sum(sum);
+        }
+        for (; d < width; d++)
+        {
+            double v = (double)x[d] - high - low;
+            total += squares ? v * v : v;
+        }
+        return total;
+    }
+}

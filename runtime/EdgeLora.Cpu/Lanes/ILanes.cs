@@ -1,0 +1,81 @@
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>
+/// One tier's vector operations on its vector type <typeparamref name="V"/>. Kernels are written once over it; the compiler makes one
+/// specialised copy for each tier. Every operation is deterministic, and <see cref="Sum"/> and <see cref="Sum4"/> add in the same order.
+/// </summary>
+internal unsafe interface ILanes<V> where V : unmanaged
+{
+    /// <summary>Floats in a vector: 4, 8 or 16.</summary>
+    static abstract int Count { get; }
+
+    /// <summary>All lanes 0.</summary>
+    static abstract V Zero { get; }
+
+    /// <summary>All lanes <paramref name="x"/>.</summary>
+    static abstract V Broadcast(float x);
+
+    /// <summary>Unaligned load.</summary>
+    static abstract V Load(float* p);
+
+    /// <summary>Unaligned store.</summary>
+    static abstract void Store(V v, float* p);
+
+    /// <summary>Widens bfloat16, exactly.</summary>
+    static abstract V LoadBF16(ushort* p);
+
+    /// <summary>Widens binary16, exactly (subnormals, infinities and NaN too).</summary>
+    static abstract V LoadF16(ushort* p);
+
+    /// <summary>Converts signed bytes.</summary>
+    static abstract V LoadI8(sbyte* p);
+
+    /// <summary>Takes 4 bits of each byte from bit <paramref name="shift"/> on, minus 8.</summary>
+    static abstract V LoadNibbles(byte* p, int shift);
+
+    /// <summary>a + b.</summary>
+    static abstract V Add(V a, V b);
+
+    /// <summary>a - b.</summary>
+    static abstract V Subtract(V a, V b);
+
+    /// <summary>a · b.</summary>
+    static abstract V Multiply(V a, V b);
+
+    /// <summary>a / b.</summary>
+    static abstract V Divide(V a, V b);
+
+    /// <summary>a · b + c: rounded once where the hardware fuses, twice where it cannot.</summary>
+    static abstract V Fma(V a, V b, V c);
+
+    /// <summary>The larger; x where x is NaN.</summary>
+    static abstract V Max(V bound, V x);
+
+    /// <summary>The smaller; x where x is NaN.</summary>
+    static abstract V Min(V bound, V x);
+
+    /// <summary>2^n for lanes that hold n + 1.5·2^23, n in [-127, 127].</summary>
+    static abstract V PowerOfTwo(V shifted);
+
+    /// <summary>Lanes of a where mask lanes of x are negative (sign bit), else of b.</summary>
+    static abstract V WhereNegative(V x, V a, V b);
+
+    /// <summary>Sum of the lanes: halves are added until 4 are left, then (l0+l2)+(l1+l3).</summary>
+    static abstract float Sum(V v);
+
+    /// <summary><see cref="Sum"/> of four vectors.</summary>
+    static abstract void Sum4(V a, V b, V c, V d, float* sums);
+}
+
+/// <summary>What all tiers share.</summary>
+internal static class Lanes
+{
+    /// <summary>True where a multiply-add is one instruction. A constant for the compiler.</summary>
+    public static bool Fused => System.Runtime.Intrinsics.X86.Fma.IsSupported || Avx512F.IsSupported || AdvSimd.IsSupported;
+
+    /// <summary>Scalar multiply-add with the same rounding as the vectors'.</summary>
+    public static float MultiplyAdd(float a, float b, float c) => Fused ? MathF.FusedMultiplyAdd(a, b, c) : a * b + c;
+}

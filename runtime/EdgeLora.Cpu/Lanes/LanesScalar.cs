@@ -1,0 +1,96 @@
+using System.Runtime.CompilerServices;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>Four plain floats: the vector of machines without vectors. Four sums run side by side, as in the other tiers.</summary>
+internal readonly struct Quad(float a, float b, float c, float d)
+{
+    /// <summary>Lane 0.</summary>
+    public readonly float A = a;
+
+    /// <summary>Lane 1.</summary>
+    public readonly float B = b;
+
+    /// <summary>Lane 2.</summary>
+    public readonly float C = c;
+
+    /// <summary>Lane 3.</summary>
+    public readonly float D = d;
+}
+
+/// <summary>The tier without vector instructions.</summary>
+internal readonly unsafe struct LanesScalar : ILanes<Quad>
+{
+    /// <inheritdoc/>
+    public static int Count => 4;
+
+    /// <inheritdoc/>
+    public static Quad Zero => default;
+
+    /// <inheritdoc/>
+    public static Quad Broadcast(float x) => new(x, x, x, x);
+
+    /// <inheritdoc/>
+    public static Quad Load(float* p) => new(p[0], p[1], p[2], p[3]);
+
+    /// <inheritdoc/>
+    public static void Store(Quad v, float* p) => (p[0], p[1], p[2], p[3]) = (v.A, v.B, v.C, v.D);
+
+    /// <inheritdoc/>
+    public static Quad LoadBF16(ushort* p) => new(BF16(p[0]), BF16(p[1]), BF16(p[2]), BF16(p[3]));
+
+    /// <inheritdoc/>
+    public static Quad LoadF16(ushort* p) => new(F16(p[0]), F16(p[1]), F16(p[2]), F16(p[3]));
+
+    /// <inheritdoc/>
+    public static Quad LoadI8(sbyte* p) => new(p[0], p[1], p[2], p[3]);
+
+    /// <inheritdoc/>
+    public static Quad LoadNibbles(byte* p, int shift) =>
+        new(((p[0] >> shift) & 15) - 8, ((p[1] >> shift) & 15) - 8, ((p[2] >> shift) & 15) - 8, ((p[3] >> shift) & 15) - 8);
+
+    /// <inheritdoc/>
+    public static Quad Add(Quad a, Quad b) => new(a.A + b.A, a.B + b.B, a.C + b.C, a.D + b.D);
+
+    /// <inheritdoc/>
+    public static Quad Subtract(Quad a, Quad b) => new(a.A - b.A, a.B - b.B, a.C - b.C, a.D - b.D);
+
+    /// <inheritdoc/>
+    public static Quad Multiply(Quad a, Quad b) => new(a.A * b.A, a.B * b.B, a.C * b.C, a.D * b.D);
+
+    /// <inheritdoc/>
+    public static Quad Divide(Quad a, Quad b) => new(a.A / b.A, a.B / b.B, a.C / b.C, a.D / b.D);
+
+    /// <inheritdoc/>
+    public static Quad Fma(Quad a, Quad b, Quad c) => new(
+        Lanes.MultiplyAdd(a.A, b.A, c.A), Lanes.MultiplyAdd(a.B, b.B, c.B), Lanes.MultiplyAdd(a.C, b.C, c.C), Lanes.MultiplyAdd(a.D, b.D, c.D));
+
+    /// <inheritdoc/>
+    public static Quad Max(Quad bound, Quad x) => new(
+        bound.A > x.A ? bound.A : x.A, bound.B > x.B ? bound.B : x.B, bound.C > x.C ? bound.C : x.C, bound.D > x.D ? bound.D : x.D);
+
+    /// <inheritdoc/>
+    public static Quad Min(Quad bound, Quad x) => new(
+        bound.A < x.A ? bound.A : x.A, bound.B < x.B ? bound.B : x.B, bound.C < x.C ? bound.C : x.C, bound.D < x.D ? bound.D : x.D);
+
+    /// <inheritdoc/>
+    public static Quad PowerOfTwo(Quad shifted) => new(Power(shifted.A), Power(shifted.B), Power(shifted.C), Power(shifted.D));
+
+    /// <inheritdoc/>
+    public static Quad WhereNegative(Quad x, Quad a, Quad b) => new(
+        float.IsNegative(x.A) ? a.A : b.A, float.IsNegative(x.B) ? a.B : b.B, float.IsNegative(x.C) ? a.C : b.C, float.IsNegative(x.D) ? a.D : b.D);
+
+    /// <inheritdoc/>
+    public static float Sum(Quad v) => (v.A + v.C) + (v.B + v.D);
+
+    /// <inheritdoc/>
+    public static void Sum4(Quad a, Quad b, Quad c, Quad d, float* sums) => (sums[0], sums[1], sums[2], sums[3]) = (Sum(a), Sum(b), Sum(c), Sum(d));
+
+    private static float BF16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float F16(ushort bits) => (float)BitConverter.UInt16BitsToHalf(bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Power(float shifted) => BitConverter.Int32BitsToSingle((BitConverter.SingleToInt32Bits(shifted) << 23) + 0x3F800000);
+}

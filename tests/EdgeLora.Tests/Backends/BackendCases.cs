@@ -1,0 +1,167 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using EdgeLora.Core;
+
+namespace EdgeLora.Tests.Backends;
+
+/// <summary>What the paths of a batch do at a linear site.</summary>
+public enum PathKind
+{
+    /// <summary>All rows on the base.</summary>
+    Base,
+    /// <summary>One low-rank step for all rows.</summary>
+    OneStep,
+    /// <summary>Rows take turns over base, one step, three steps with DoRA gains, a replaced weight with a replaced bias, replaced rows.</summary>
+    Mixed,
+}
+
+/// <summary>One linear case: shapes, type and paths.</summary>
+public sealed record LinearCase(DType Type, int Inputs, int Outputs, int Rows, bool InputMajor, PathKind Paths, bool Bias)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Type} {Inputs}->{Outputs} x{Rows}{(InputMajor ? " input-major" : "")} {Paths}{(Bias ? " bias" : "")}";
+}
+
+/// <summary>One attention case.</summary>
+public sealed record AttentionCase(int Heads, int KvHeads, int HeadSize, int Window, int Past, int Rows)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Heads}/{KvHeads} heads of {HeadSize}, window {Window}, {Past} + {Rows} tokens";
+}
+
+/// <summary>The awkward sizes that every backend must get right; shared by conformance tests, backward tests and benchmarks.</summary>
+public static class BackendCases
+{
+    /// <summary>Types that a weight may have.</summary>
+    public static readonly DType[] WeightTypes = [DType.F32, DType.F16, DType.BF16, DType.Q8_0, DType.Q4_0];
+
+    /// <summary>Widths beside every vector length.</summary>
+    public static readonly int[] Widths = [1, 3, 31, 32, 33, 64, 100, 257];
+
+    /// <summary>Batch sizes beside every tile.</summary>
+    public static readonly int[] RowCounts = [1, 2, 3, 5, 17, 64];
+
+    /// <summary>Linear cases.</summary>
+    public static IEnumerable<LinearCase> Linears()
+    {
+        foreach (DType type in WeightTypes)
+        {
+            bool blocked = type.BlockSize() > 1;
+            int[] inputs = blocked ? [32, 64, 96, 544, 1056] : [1, 3, 31, 32, 33, 64, 100, 257, 1030];
+            foreach (int i in inputs)
+                foreach (int o in (int[])[1, 3, 13, 33, 100])
+                    foreach (int rows in RowCounts)
+                    {
+                        PathKind paths = (PathKind)((i + o + rows) % 3);
+                        yield return new(type, i, o, rows, false, paths, (o + rows) % 2 == 0);
+                        if (!blocked && o != 13)
+                            yield return new(type, i, o, rows, true, paths == PathKind.Mixed ? PathKind.OneStep : PathKind.Mixed, o % 2 == 0);
+                    }
+            yield return new(type, 256, 500, 130, false, PathKind.Mixed, true);
+        }
+    }
+
+    /// <summary>Attention cases.</summary>
+    public static IEnumerable<AttentionCase> Attentions() =>
+    [
+        new(1, 1, 1, 0, 0, 1), new(2, 1, 3, 0, 0, 5), new(4, 2, 31, 0, 7, 3), new(4, 4, 32, 0, 0, 17), new(6, 2, 33, 5, 9, 4),
+        new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2),
+    ];
+
+    /// <summary>Numbers in about (-1, 1), the same for the same seed.</summary>
+    public static float[] Random(int seed, long count, float scale = 1)
+    {
+        Random random = new(seed);
+        float[] values = new float[count];
+        for (int i = 0; i < values.Length; i++)
+            values[i] = ((float)random.NextDouble() * 2 - 1) * scale;
+        return values;
+    }
+
+    /// <summary>A tensor of random weights stored as <paramref name="type"/>.</summary>
+    public static Tensor Weight(int seed, DType type, params ReadOnlySpan<long> dimensions)
+    {
+        Shape shape = new(dimensions);
+        ArrayStorage storage = new((int)type.Bytes(shape.Elements));
+        Span<byte> bytes = storage.Writable;
+        float[] values = Random(seed, shape.Elements);
+        switch (type)
+        {
+            case DType.F32:
+                MemoryMarshal.AsBytes<float>(values).CopyTo(bytes);
+                break;
+            case DType.F16:
+                for (int i = 0; i < values.Length; i++)
+                    BinaryPrimitives.WriteHalfLittleEndian(bytes[(2 * i)..], (Half)values[i]);
+                break;
+            case DType.BF16:
+                for (int i = 0; i < values.Length; i++)
+                    BinaryPrimitives.WriteUInt16LittleEndian(bytes[(2 * i)..], Dequantize.ToBFloat16(values[i]));
+                break;
+            default:
+                Random random = new(seed);
+                random.NextBytes(bytes);
+                for (int b = 0; b < bytes.Length; b += type.BlockBytes())
+                    BinaryPrimitives.WriteHalfLittleEndian(bytes[b..], (Half)(((float)random.NextDouble() - 0.5f) * (type == DType.Q8_0 ? 0.01f : 0.2f)));
+                break;
+        }
+        return new Tensor($"weight{seed}", type, shape, storage);
+    }
+
+    /// <summary>The paths of a case: table index t % Length for row runs of three rows.</summary>
+    public static SiteTable[] Paths(IComputeBackend backend, LinearCase c) => c.Paths switch
+    {
+        PathKind.Base => [SiteTable.Base],
+        PathKind.OneStep => [new([new SiteAdapter([Step(backend, c, 10, 8, DType.F32, false, false)])])],
+        _ =>
+        [
+            SiteTable.Base,
+            new([new SiteAdapter([Step(backend, c, 20, 5, DType.BF16, false, false)])]),
+            new([new SiteAdapter([Step(backend, c, 30, 1, DType.F16, true, true), Step(backend, c, 31, 16, DType.F32, false, true), Step(backend, c, 32, 4, DType.BF16, true, false)])]),
+            new([new SiteAdapter([], Replaced(backend, c), backend.Upload(Weight(41, DType.F32, c.Outputs)))]),
+            new([new SiteAdapter([Step(backend, c, 50, 3, DType.F32, false, true)], Rows: Rows(backend, c))]),
+        ],
+    };
+
+    /// <summary>Fills <paramref name="batch"/> with rows [first, first + count) of the case's batch.</summary>
+    public static void Fill(BatchLayout batch, SiteTable[] paths, int first, int count)
+    {
+        batch.Clear();
+        for (int t = first; t < first + count; t++)
+            batch.AddRow(paths[t / 3 % paths.Length]);
+    }
+
+    /// <summary>The site of a case.</summary>
+    public static LinearSite Site(IComputeBackend backend, LinearCase c) => new("case", 0,
+        backend.Upload(c.InputMajor ? Weight(1, c.Type, c.Inputs, c.Outputs) : Weight(1, c.Type, c.Outputs, c.Inputs)),
+        c.Bias ? backend.Upload(Weight(2, DType.BF16, c.Outputs)) : null, c.InputMajor);
+
+    /// <summary>A buffer with random rows.</summary>
+    public static DeviceTensor Buffer(IComputeBackend backend, int seed, int rows, int columns, float scale = 1)
+    {
+        DeviceTensor buffer = backend.Allocate($"buffer{seed}", DType.F32, new Shape(rows, columns));
+        backend.Write(Random(seed, (long)rows * columns, scale), buffer, 0);
+        return buffer;
+    }
+
+    /// <summary>All of a buffer.</summary>
+    public static float[] Read(IComputeBackend backend, DeviceTensor buffer)
+    {
+        float[] values = new float[buffer.Shape.Elements];
+        backend.Read(buffer, 0, values);
+        return values;
+    }
+
+    private static LowRankStep Step(IComputeBackend backend, LinearCase c, int seed, int rank, DType type, bool bias, bool gain) => new(
+        backend.Upload(Weight(seed, type, rank, c.Inputs)), backend.Upload(Weight(seed + 100, type, c.Outputs, rank)), rank, 0.75f,
+        bias ? backend.Upload(Weight(seed + 200, type, c.Outputs)) : null, gain ? backend.Upload(Weight(seed + 300, DType.F32, c.Outputs)) : null);
+
+    private static DeviceTensor Replaced(IComputeBackend backend, LinearCase c) =>
+        backend.Upload(c.InputMajor ? Weight(40, DType.BF16, c.Inputs, c.Outputs) : Weight(40, DType.BF16, c.Outputs, c.Inputs));
+
+    private static ReplacedRows Rows(IComputeBackend backend, LinearCase c)
+    {
+        int[] ids = c.Outputs > 2 ? [0, c.Outputs / 2, c.Outputs - 1] : [0];
+        return new(ids, backend.Upload(Weight(60, DType.F32, ids.Length, c.Inputs)));
+    }
+}
