@@ -130,15 +130,25 @@ public sealed class GgufFile : IDisposable
         }
     }
 
-    /// <summary>All tensors and the string metadata. The result shares this file's mapping. Throws <see cref="ModelFileException"/> naming every tensor of a type that is not read.</summary>
-    public TensorFile ToTensorFile()
+    /// <summary>
+    /// Tensors and the string metadata. The result shares this file's mapping. Throws <see cref="ModelFileException"/> naming every tensor of a type that is not read.
+    /// </summary>
+    /// <param name="rename">The name under which a tensor is listed, or null to leave it out; by default all keep theirs.</param>
+    public TensorFile ToTensorFile(Func<string, string?>? rename = null)
     {
-        List<string> faults = [.. TensorInfos.Select(Unreadable).OfType<string>()];
+        Dictionary<string, Tensor> tensors = [];
+        List<string> faults = [];
+        foreach (GgufTensorInfo info in TensorInfos)
+        {
+            if ((rename is null ? info.Name : rename(info.Name)) is not { } name)
+                continue;
+            if (Unreadable(info) is { } fault)
+                faults.Add(fault);
+            else if (!tensors.TryAdd(name, Tensor(info.Name).View(name, info.Shape)))
+                faults.Add($"tensor '{info.Name}': another one is {name} too");
+        }
         if (faults.Count > 0)
             throw new ModelFileException(FilePath, faults);
-        Dictionary<string, Tensor> tensors = [];
-        foreach (GgufTensorInfo info in TensorInfos)
-            tensors.Add(info.Name, Tensor(info.Name));
         Dictionary<string, string> texts = [];
         foreach ((string key, object value) in Metadata)
             if (value is string text)

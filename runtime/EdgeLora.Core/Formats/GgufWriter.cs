@@ -11,39 +11,27 @@ internal static class GgufWriter
     {
         KeyValuePair<string, object>[] pairs = [.. metadata];
         int alignment = Array.Find(pairs, p => p.Key == "general.alignment").Value is uint given ? checked((int)given) : DefaultAlignment;
-        string temporary = path + ".tmp" + Guid.NewGuid().ToString("N");
-        try
+        AtomicFile.Write(path, stream =>
         {
-            using (FileStream stream = new(temporary, FileMode.CreateNew, FileAccess.Write))
-            using (BinaryWriter writer = new(stream, Encoding.UTF8))
+            using BinaryWriter writer = new(stream, Encoding.UTF8, leaveOpen: true);
+            writer.Write("GGUF"u8);
+            writer.Write(3u);
+            writer.Write((ulong)tensors.Count);
+            writer.Write((ulong)pairs.Length);
+            foreach ((string key, object value) in pairs)
             {
-                writer.Write("GGUF"u8);
-                writer.Write(3u);
-                writer.Write((ulong)tensors.Count);
-                writer.Write((ulong)pairs.Length);
-                foreach ((string key, object value) in pairs)
-                {
-                    Text(writer, key);
-                    writer.Write(TypeOf(key, value));
-                    Value(writer, key, value);
-                }
-                Describe(writer, tensors, alignment);
-                foreach (Tensor tensor in tensors)
-                {
-                    Pad(writer, alignment);
-                    writer.Write(tensor.Bytes);
-                }
-                Pad(writer, alignment);
-                writer.Flush();
-                stream.Flush(flushToDisk: true);
+                Text(writer, key);
+                writer.Write(TypeOf(key, value));
+                Value(writer, key, value);
             }
-            File.Move(temporary, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(temporary);
-            throw;
-        }
+            Describe(writer, tensors, alignment);
+            foreach (Tensor tensor in tensors)
+            {
+                Pad(writer, alignment);
+                writer.Write(tensor.Bytes);
+            }
+            Pad(writer, alignment);
+        });
     }
 
     private static void Describe(BinaryWriter writer, IReadOnlyList<Tensor> tensors, int alignment)

@@ -1,161 +1,285 @@
+using System.Text;
+
 namespace EdgeLora.Core;
 
-/// <summary>The tensors that one adapter has for one module, as they are in the file.</summary>
-public sealed class PeftModule
+/// <summary>What one tensor of an adapter is to its module.</summary>
+public enum PeftPart
 {
-    /// <summary>lora_A [r, in], or an embedding's [r, vocab].</summary>
-    public Tensor? A { get; internal set; }
-    /// <summary>lora_B [out, r], or an embedding's [dim, r].</summary>
-    public Tensor? B { get; internal set; }
-    /// <summary>True for lora_embedding_A/B.</summary>
-    public bool IsEmbedding { get; internal set; }
-    /// <summary>lora_magnitude_vector [out].</summary>
-    public Tensor? Magnitude { get; internal set; }
-    /// <summary>lora_B.bias [out].</summary>
-    public Tensor? LoraBias { get; internal set; }
-    /// <summary>New rows of single tokens [n, dim].</summary>
-    public Tensor? TokenRows { get; internal set; }
-    /// <summary>A whole weight in place of the base's (modules_to_save).</summary>
-    public Tensor? Weight { get; internal set; }
-    /// <summary>A bias in place of the base's (bias=lora_only or all, modules_to_save).</summary>
-    public Tensor? Bias { get; internal set; }
-    /// <summary>The frozen copy of the base's table that PEFT stores beside an embedding's LoRA.</summary>
-    public Tensor? BaseCopy { get; internal set; }
+    /// <summary>A [R, I].</summary>
+    A,
+    /// <summary>B [O, R].</summary>
+    B,
+    /// <summary>Bias of B [O] (lora_bias), scaled like B.</summary>
+    OutputBias,
+    /// <summary>A of an embedding [R, V].</summary>
+    EmbeddingA,
+    /// <summary>B of an embedding [D, R].</summary>
+    EmbeddingB,
+    /// <summary>DoRA's m [O]; for an embedding [D].</summary>
+    Magnitude,
+    /// <summary>A frozen copy of the base's weight.</summary>
+    BaseWeight,
+    /// <summary>The bias of a targeted layer, in place of the base's.</summary>
+    BaseBias,
+    /// <summary>New rows of a table [n, D].</summary>
+    TokenRows,
+    /// <summary>A whole weight in place of the base's.</summary>
+    Weight,
+    /// <summary>A whole bias in place of the base's.</summary>
+    Bias,
+}
+
+/// <summary>All tensors that an adapter file has for one module.</summary>
+/// <param name="Name">Module name without <c>base_model.model.</c>.</param>
+/// <param name="Parts">Its tensors.</param>
+public sealed record PeftModule(string Name, IReadOnlyDictionary<PeftPart, Tensor> Parts)
+{
+    /// <summary>The tensor, or null.</summary>
+    public Tensor? this[PeftPart part] => Parts.GetValueOrDefault(part);
 }
 
 /// <summary>
-/// PEFT's adapter folder: adapter_config.json and adapter_model.safetensors or .bin. Names are <c>base_model.model.&lt;module&gt;.lora_A.weight</c>; there is no
-/// <c>.weight</c> after lora_embedding_A/B and lora_magnitude_vector. Also the same content in an .elora file.
+/// A PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors (or .bin), or the same two things in one <c>.elora</c> file. Tensor names are
+/// <c>base_model.model.MODULE.PART</c>, PART one of the table in this file; the adapter's own name never is in them. Source: huggingface/peft
+/// utils/save_and_load.py, tuners/lora/layer.py. Opened, its tensors are mapped and nothing is checked against a base yet.
 /// </summary>
 public sealed class PeftAdapter : IDisposable
 {
-    private const string Prefix = "base_model.model.";
-    private readonly IDisposable _file;
+    /// <summary>The tensors' file.</summary>
+    public const string WeightsName = "adapter_model.safetensors";
 
-    private PeftAdapter(string path, PeftConfig config, IReadOnlyDictionary<string, Tensor> tensors, IDisposable file)
+    private const string BinaryName = "adapter_model.bin", EdgeName = "adapter.elora", Prefix = "base_model.model.";
+
+    // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
+    private static readonly (string Ending, PeftPart Part)[] s_parts =
+    [
+        (".lora_A.weight", PeftPart.A),
+        (".lora_B.weight", PeftPart.B),
+        (".lora_B.bias", PeftPart.OutputBias),
+        (".lora_embedding_A", PeftPart.EmbeddingA),
+        (".lora_embedding_B", PeftPart.EmbeddingB),
+        (".lora_magnitude_vector", PeftPart.Magnitude),
+        (".lora_magnitude_vector.weight", PeftPart.Magnitude),
+        (".token_adapter.base_layer.weight", PeftPart.BaseWeight),
+        (".base_layer.weight", PeftPart.BaseWeight),
+        (".base_layer.bias", PeftPart.BaseBias),
+        (".token_adapter.trainable_tokens_delta", PeftPart.TokenRows),
+        (".trainable_tokens_delta", PeftPart.TokenRows),
+        (".ln_tuning_layers.weight", PeftPart.Weight),
+        (".ln_tuning_layers.bias", PeftPart.Bias),
+        (".weight", PeftPart.Weight),
+        (".bias", PeftPart.Bias),
+    ];
+
+    private readonly IDisposable _owner;
+
+    private PeftAdapter(string path, PeftConfig config, string configJson, TensorFile tensors, SortedDictionary<string, PeftModule> modules, IDisposable owner)
     {
         FilePath = path;
         Config = config;
-        Tensors = tensors;
-        _file = file;
-        Modules = Group(tensors);
+        ConfigJson = configJson;
+        File = tensors;
+        Modules = modules;
+        _owner = owner;
     }
 
-    /// <summary>The folder or file.</summary>
+    /// <summary>The folder or file it was opened from.</summary>
     public string FilePath { get; }
 
-    /// <summary>The config.</summary>
+    /// <summary>The parsed adapter_config.json.</summary>
     public PeftConfig Config { get; }
 
-    /// <summary>Tensors under their verbatim names.</summary>
-    public IReadOnlyDictionary<string, Tensor> Tensors { get; }
+    /// <summary>adapter_config.json as it stood in the file.</summary>
+    public string ConfigJson { get; }
 
-    /// <summary>Tensors by module, without <c>base_model.model.</c>.</summary>
+    /// <summary>The tensors' file.</summary>
+    public TensorFile File { get; }
+
+    /// <summary>The tensors under the file's own names.</summary>
+    public IReadOnlyDictionary<string, Tensor> Tensors => File.Tensors;
+
+    /// <summary>The tensors by module, in ordinal order.</summary>
     public IReadOnlyDictionary<string, PeftModule> Modules { get; }
 
-    /// <summary>Fingerprint of the parent and of the base it was trained on, where the container says.</summary>
+    /// <summary>Fingerprints of the parent and of the base, where the container is <c>.elora</c>; else null.</summary>
     public EdgeAdapterHeader? Header { get; private init; }
 
-    /// <summary>Opens a folder, or an .elora file. Throws <see cref="ModelFileException"/>.</summary>
+    /// <summary>Unmaps the file. Tensors must not be read afterwards.</summary>
+    public void Dispose() => _owner.Dispose();
+
+    /// <summary>How messages call a part: the ending without <c>.weight</c>.</summary>
+    public static string LabelOf(PeftPart part) => part switch
+    {
+        PeftPart.A => "lora_A",
+        PeftPart.B => "lora_B",
+        PeftPart.OutputBias => "lora_B.bias",
+        PeftPart.EmbeddingA => "lora_embedding_A",
+        PeftPart.EmbeddingB => "lora_embedding_B",
+        PeftPart.Magnitude => "lora_magnitude_vector",
+        PeftPart.BaseWeight => "base_layer.weight",
+        PeftPart.BaseBias => "base_layer.bias",
+        PeftPart.TokenRows => "trainable_tokens_delta",
+        PeftPart.Weight => "weight",
+        _ => "bias",
+    };
+
+    /// <summary>The name that PEFT gives a tensor in a file.</summary>
+    public static string NameOf(PeftConfig config, string module, PeftPart part)
+    {
+        string ending = (config.PeftType, part) switch
+        {
+            ("LN_TUNING", PeftPart.Weight or PeftPart.Bias) => ".ln_tuning_layers." + LabelOf(part),
+            ("TRAINABLE_TOKENS", PeftPart.TokenRows) => ".trainable_tokens_delta",
+            (_, PeftPart.Weight) => ".weight",
+            (_, PeftPart.Bias) => ".bias",
+            (_, PeftPart.BaseWeight) => ".base_layer.weight",
+            _ => s_parts.First(p => p.Part == part).Ending,
+        };
+        return Prefix + module + ending;
+    }
+
+    /// <summary>Opens an adapter folder (PEFT's two files, or <c>adapter.elora</c>) or an <c>.elora</c> file. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
     public static PeftAdapter Open(string path)
     {
-        if (File.Exists(path) && path.EndsWith(EdgeAdapter.Extension, StringComparison.OrdinalIgnoreCase))
-            return OpenElora(path);
+        if (System.IO.File.Exists(path) && path.EndsWith(EdgeAdapter.Extension, StringComparison.OrdinalIgnoreCase))
+            return OpenEdge(path);
         if (!Directory.Exists(path))
             throw new ModelFileException(path, "no such adapter folder");
-        string configFile = Path.Combine(path, "adapter_config.json"), elora = Path.Combine(path, "adapter.elora");
-        if (!File.Exists(configFile))
-            return File.Exists(elora) ? OpenElora(elora)
-                : throw new ModelFileException(path, File.Exists(Path.Combine(path, "adapter.gguf")) ? "adapter.gguf: GGUF adapters are not read; expected adapter_config.json or adapter.elora" : "adapter_config.json is missing");
-        PeftConfig config = PeftConfig.Read(configFile);
-        string safetensors = Path.Combine(path, "adapter_model.safetensors"), bin = Path.Combine(path, "adapter_model.bin");
-        if (!File.Exists(safetensors) && !File.Exists(bin))
-            throw new ModelFileException(path, "no weights: expected adapter_model.safetensors or adapter_model.bin");
-        TensorFile file = File.Exists(safetensors) ? Safetensors.Open(safetensors) : TorchPickle.Open(bin);
-        return new(path, config, file.Tensors, file);
+        string edge = Path.Combine(path, EdgeName);
+        if (!System.IO.File.Exists(Path.Combine(path, PeftConfigReader.FileName)) && System.IO.File.Exists(edge))
+            return OpenEdge(edge);
+        (PeftConfig config, string json) = ReadConfig(path);
+        TensorFile tensors = OpenTensors(path);
+        return Assemble(path, config, json, tensors, tensors);
     }
+
+    /// <summary>Puts a configuration and tensors (under PEFT's names) from elsewhere together. Takes ownership of <paramref name="tensors"/>, also when it throws.</summary>
+    public static PeftAdapter From(string path, PeftConfig config, TensorFile tensors) => Assemble(path, config, PeftConfigWriter.ToJson(config), tensors, tensors);
 
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
-    public static string BaseFolder(string adapterFolder)
-    {
-        PeftConfig config = PeftConfig.Read(Path.Combine(adapterFolder, "adapter_config.json"));
-        return Path.GetFullPath(Path.Combine(adapterFolder, config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: missing")));
-    }
+    public static string BaseFolder(string adapterFolder) =>
+        Path.GetFullPath(Path.Combine(adapterFolder, ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
 
-    /// <summary>The layer order that an adapter folder (or .elora) asks of its base; null: as stored.</summary>
+    /// <summary>The stored layer that each layer runs, as an adapter's layer_replication asks of its base; null: as stored.</summary>
     public static int[]? LayerReplication(string path)
     {
         using PeftAdapter adapter = Open(path);
-        return adapter.Config.LayerReplication;
+        return adapter.Config.LayerReplication is { } ranges ? [.. ranges.SelectMany(r => Enumerable.Range(r.Start, r.End - r.Start))] : null;
     }
 
-    /// <summary>Writes a PEFT folder with the config's text as it was read.</summary>
-    public static void Write(string folder, PeftConfig config, IEnumerable<Tensor> tensors)
+    /// <summary>Writes an adapter folder that PEFT loads. Tensors first, the configuration last: a folder that is only half written is no adapter yet.</summary>
+    /// <param name="folder">Created where it is absent.</param>
+    /// <param name="config">The configuration.</param>
+    /// <param name="tensors">Module without prefix, part, value.</param>
+    public static void Write(string folder, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors) =>
+        Write(folder, PeftConfigWriter.ToJson(config), tensors.Select(t => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape)));
+
+    /// <summary>Writes this adapter as a PEFT folder: the same tensors, the same configuration text.</summary>
+    public void Write(string folder) => Write(folder, ConfigJson, Tensors.Values);
+
+    /// <summary>Writes this adapter as <c>.elora</c>.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="name">The adapter's name.</param>
+    /// <param name="parentFingerprint">Fingerprint of its parent's tensors; empty below the root.</param>
+    /// <param name="baseFingerprint">Fingerprint of the base; empty where unknown.</param>
+    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "") => EdgeAdapter.Write(path, new()
+    {
+        Name = name,
+        ParentFingerprint = parentFingerprint,
+        BaseFingerprint = baseFingerprint,
+        Rank = Config.Rank,
+        Alpha = Config.Alpha,
+        Targets = Config.TargetPattern is { } pattern ? [pattern.Source] : Config.TargetsAllLinear ? ["all-linear"] : Config.TargetModules,
+        ConfigJson = ConfigJson,
+        Metadata = File.Metadata,
+    }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal));
+
+    private static void Write(string folder, string configJson, IEnumerable<Tensor> tensors)
     {
         Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, "adapter_model.safetensors"), tensors, new Dictionary<string, string> { ["format"] = "pt" });
-        AtomicFile.WriteText(Path.Combine(folder, "adapter_config.json"), config.Json);
+        Safetensors.Write(Path.Combine(folder, WeightsName), tensors, new Dictionary<string, string> { ["format"] = "pt" });
+        AtomicFile.WriteText(Path.Combine(folder, PeftConfigReader.FileName), configJson);
     }
 
-    /// <summary>Writes an .elora file that holds the same adapter.</summary>
-    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "") =>
-        EdgeAdapter.Write(path, new EdgeAdapterHeader
-        {
-            Name = name,
-            ParentFingerprint = parentFingerprint,
-            BaseFingerprint = baseFingerprint,
-            Rank = Config.Rank,
-            Alpha = Config.Alpha,
-            Targets = [.. Modules.Where(m => m.Value.A is not null).Select(m => m.Key).Order(StringComparer.Ordinal)],
-            ConfigJson = Config.Json,
-        }, Tensors.Values);
-
-    /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
-
-    private static PeftAdapter OpenElora(string path)
+    private static PeftAdapter OpenEdge(string path)
     {
-        EdgeAdapter file = EdgeAdapter.Read(path);
+        EdgeAdapter edge = EdgeAdapter.Read(path);
         try
         {
-            return new(path, PeftConfig.Parse(path, System.Text.Encoding.UTF8.GetBytes(file.Header.ConfigJson)), file.File.Tensors, file) { Header = file.Header };
+            PeftConfig config = PeftConfigReader.Parse(path, Encoding.UTF8.GetBytes(edge.Header.ConfigJson));
+            return Assemble(path, config, edge.Header.ConfigJson, edge.File, edge, edge.Header);
         }
         catch
         {
-            file.Dispose();
+            edge.Dispose();
             throw;
         }
     }
 
-    private static Dictionary<string, PeftModule> Group(IReadOnlyDictionary<string, Tensor> tensors)
+    private static (PeftConfig Config, string Json) ReadConfig(string folder)
     {
-        Dictionary<string, PeftModule> modules = new(StringComparer.Ordinal);
-        foreach ((string full, Tensor tensor) in tensors)
+        string path = Path.Combine(folder, PeftConfigReader.FileName);
+        if (!System.IO.File.Exists(path))
+            throw new ModelFileException(folder, System.IO.File.Exists(Path.Combine(folder, "adapter.gguf"))
+                ? $"adapter.gguf: GGUF adapters are not read; expected {PeftConfigReader.FileName} or {EdgeName}"
+                : $"{PeftConfigReader.FileName} is missing");
+        ReadOnlyMemory<byte> utf8 = Named(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
+        return (PeftConfigReader.Parse(folder, utf8), Encoding.UTF8.GetString(utf8.Span));
+    }
+
+    private static TensorFile OpenTensors(string folder)
+    {
+        string weights = Path.Combine(folder, WeightsName), binary = Path.Combine(folder, BinaryName);
+        if (System.IO.File.Exists(weights))
+            return Named(folder, WeightsName, () => Safetensors.Open(weights));
+        return System.IO.File.Exists(binary)
+            ? Named(folder, BinaryName, () => TorchPickle.Open(binary))
+            : throw new ModelFileException(folder, $"{WeightsName} (or {BinaryName}) is missing");
+    }
+
+    private static T Named<T>(string folder, string name, Func<T> open)
+    {
+        try
         {
-            string name = full.StartsWith(Prefix, StringComparison.Ordinal) ? full[Prefix.Length..] : full;
-            bool Take(string suffix, Action<PeftModule> set)
-            {
-                if (!name.EndsWith(suffix, StringComparison.Ordinal))
-                    return false;
-                string module = name[..^suffix.Length];
-                if (!modules.TryGetValue(module, out PeftModule? m))
-                    modules[module] = m = new();
-                set(m);
-                return true;
-            }
-            _ = Take(".lora_A.weight", m => m.A = tensor)
-                || Take(".lora_B.weight", m => m.B = tensor)
-                || Take(".lora_B.bias", m => m.LoraBias = tensor)
-                || Take(".lora_embedding_A", m => (m.A, m.IsEmbedding) = (tensor, true))
-                || Take(".lora_embedding_B", m => (m.B, m.IsEmbedding) = (tensor, true))
-                || Take(".lora_magnitude_vector", m => m.Magnitude = tensor)
-                || Take(".token_adapter.trainable_tokens_delta", m => m.TokenRows = tensor)
-                || Take(".base_layer.bias", m => m.Bias = tensor)
-                || Take(".base_layer.weight", m => m.BaseCopy = tensor)
-                || Take(".bias", m => m.Bias = tensor)
-                || Take(".weight", m => m.Weight = tensor)
-                || Take("", _ => { });
+            return open();
         }
-        return modules;
+        catch (ModelFileException e)
+        {
+            throw new ModelFileException(folder, [.. e.Faults.Select(f => $"{name}: {f}")]);
+        }
+    }
+
+    private static PeftAdapter Assemble(string path, PeftConfig config, string configJson, TensorFile tensors, IDisposable owner, EdgeAdapterHeader? header = null)
+    {
+        try
+        {
+            FaultList faults = new(path);
+            Dictionary<string, Dictionary<PeftPart, Tensor>> found = [];
+            foreach ((string name, Tensor tensor) in tensors.Tensors)
+            {
+                string plain = name.StartsWith(Prefix, StringComparison.Ordinal) ? name[Prefix.Length..] : name;
+                (string ending, PeftPart part) = s_parts.FirstOrDefault(p => plain.Length > p.Ending.Length && plain.EndsWith(p.Ending, StringComparison.Ordinal));
+                if (ending is null)
+                {
+                    faults.Add($"{plain}: is no tensor of a LoRA adapter");
+                    continue;
+                }
+                string module = plain[..^ending.Length];
+                if (!found.TryGetValue(module, out Dictionary<PeftPart, Tensor>? parts))
+                    found[module] = parts = [];
+                if (!parts.TryAdd(part, tensor))
+                    faults.Add($"{module}.{LabelOf(part)}: is there twice");
+            }
+            faults.ThrowIfAny();
+            SortedDictionary<string, PeftModule> modules = new(StringComparer.Ordinal);
+            foreach ((string module, Dictionary<PeftPart, Tensor> parts) in found)
+                modules[module] = new(module, parts);
+            return new(path, config, configJson, tensors, modules, owner) { Header = header };
+        }
+        catch
+        {
+            owner.Dispose();
+            throw;
+        }
     }
 }

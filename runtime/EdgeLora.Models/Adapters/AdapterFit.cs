@@ -1,221 +1,223 @@
-using System.Globalization;
-using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
 using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>Does an adapter fit a base? Collects every mismatch, then throws once.</summary>
+/// <summary>Fits an adapter file to a base, gathering every fault before it throws: the tensors that are there, then (in AdapterPromises) those that should be.</summary>
 internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
 {
     private readonly FaultList _faults = new(file.FilePath);
-    private readonly List<SiteDelta> _deltas = [];
+    private readonly SortedDictionary<int, SiteDelta> _deltas = [];
+    private readonly Dictionary<int, PeftModule> _modules = [];
     private readonly PeftConfig _config = file.Config;
 
-    public IReadOnlyList<SiteDelta> Check()
+    public SiteDelta[] Run()
     {
-        foreach ((string module, PeftModule tensors) in file.Modules)
-            CheckModule(module, tensors);
-        CheckPromises();
-        if (_config.LayerReplication is { } order && order.Length != sites.Layers)
-            _faults.Add($"layer_replication: the adapter stacks {order.Length} layers, the base was opened with {sites.Layers}: open the base with this adapter's layers");
-        if (_config.LoraBias && _config.UseDora)
-            _faults.Add("lora_bias: cannot be combined with use_dora");
+        try
+        {
+            if (!CheckLayers())
+                _faults.ThrowIfAny();
+            SiteNames names = new(sites, file.Modules.Keys);
+            AdapterTensors tensors = new(_faults);
+            foreach (PeftModule module in file.Modules.Values)
+            {
+                if (names.Find(module.Name) is not { } site)
+                    AddForeign(module);
+                else if (_modules.TryAdd(site.Index, module))
+                    Add(site, module, tensors);
+                else
+                    _faults.Add($"{module.Name}: is the same module as {_modules[site.Index].Name}");
+            }
+            FollowTies();
+            new AdapterPromises(_config, sites, names, _modules, _faults).Check();
+        }
+        catch (RegexMatchTimeoutException e)
+        {
+            _faults.Add($"{PeftConfigReader.FileName}: target_modules, rank_pattern or alpha_pattern: '{e.Pattern}' takes too long");
+        }
         _faults.ThrowIfAny();
-        return _deltas;
+        return [.. _deltas.Values];
     }
 
-    private void CheckModule(string module, PeftModule m)
+    private bool CheckLayers()
     {
-        ModelSite? site = Find(module);
-        if (site is null)
+        if (_config.LayerReplication is { } ranges)
         {
-            foreach ((string name, Tensor _) in file.Tensors.Where(t => t.Key.Contains(module, StringComparison.Ordinal)))
-                _faults.Add($"{name}: the base has no site {module}");
-            return;
+            int count = ranges.Sum(r => r.End - r.Start);
+            if (count == sites.Layers)
+                return true;
+            _faults.Add($"{PeftConfigReader.FileName}: layer_replication: expected a base loaded with {count} layers out of its own, found {sites.Layers} layers");
+            return false;
         }
-        int faultsBefore = _faults.Count;
-        (int outputs, int inputs) = Size(site);
-        if (m.A is not null || m.B is not null)
-            CheckLowRank(module, site, m, outputs, inputs);
-        else if (m.Magnitude is not null || m.LoraBias is not null)
-            _faults.Add($"{module}.lora_A: missing");
-        CheckReplacements(module, site, m, outputs);
-        int[]? ids = CheckTokens(module, site, m);
-        foreach (Tensor? tensor in new[] { m.A, m.B, m.Magnitude, m.LoraBias, m.Weight, m.Bias, m.TokenRows })
-            CheckNumbers(tensor);
-        if (_faults.Count > faultsBefore)
-            return;
-        double scale = m.A is null ? 0 : _config.ScaleOf(module, (int)m.A.Shape[0]);
-        if (!double.IsFinite(scale))
-            _faults.Add($"{module}: scale {scale.ToString(CultureInfo.InvariantCulture)} is no finite number");
-        _deltas.Add(new(site, m.A, Order(site, m.B), scale, Order(site, m.Magnitude), Order(site, m.LoraBias), m.Weight, Order(site, m.Bias), ids, SortedRows(m.TokenRows, ids, module)));
-        if (site.Embedding is not null && sites.TiedHead && ids is not null && site.Name == sites.EmbeddingName)
-            _deltas.Add(new(sites.Find(sites.HeadName!)!, TokenIds: ids, TokenRows: SortedRows(m.TokenRows, ids, module)));
+        foreach (int layer in _config.LayersToTransform ?? [])
+            if (layer >= sites.Layers)
+                _faults.Add($"{PeftConfigReader.FileName}: layers_to_transform: layer {layer}, but the base has {sites.Layers}");
+        foreach (int token in _config.InvocationTokens ?? [])
+            if (sites.Find(sites.EmbeddingName)?.Embedding is { } table && token >= table.Table.Shape[0])
+                _faults.Add($"{PeftConfigReader.FileName}: alora_invocation_tokens: token {token}, but the base has {table.Table.Shape[0]}");
+        return true;
     }
 
-    // The adapter may name the model's modules with or without the outer module, as the base's own files may.
-    private ModelSite? Find(string module) => sites.Find(module) ?? sites.Find("model." + module) ?? sites.Find("transformer." + module);
-
-    private static (int Outputs, int Inputs) Size(ModelSite site) =>
-        site.Linear is { } l ? (l.Outputs, l.Inputs) : site.Embedding is { } e ? (e.Table.Columns, (int)e.Table.Shape[0]) : (site.Norm!.Width, 0);
-
-    private void CheckLowRank(string module, ModelSite site, PeftModule m, int outputs, int inputs)
+    private void AddForeign(PeftModule module)
     {
-        string kind = m.IsEmbedding ? "lora_embedding_" : "lora_";
-        if (site.Norm is not null || m.IsEmbedding != site.Embedding is not null)
-            _faults.Add($"{module}.{kind}A: does not act on a {(site.Norm is not null ? "norm" : site.Embedding is not null ? "table of embeddings" : "linear layer")}");
-        if (m.A is null || m.B is null)
+        foreach (PeftPart part in module.Parts.Keys)
+            _faults.Add($"{module.Name}.{PeftAdapter.LabelOf(part)}: the base has no module of this name");
+    }
+
+    private void Add(ModelSite site, PeftModule module, AdapterTensors tensors)
+    {
+        SiteDelta delta = new(site);
+        if (IsLowRank(module))
+            delta = delta with { LowRank = ReadLowRank(site, module, tensors) };
+        if (module[PeftPart.BaseWeight] is { } copy)
+            tensors.CheckShape(copy, $"{module.Name}.base_layer.weight", AdapterMerge.StoredWeight(site).Shape);
+        bool saved = _config.Saves(module.Name) || _config.PeftType == "LN_TUNING" && site.Norm is not null;
+        if (module[PeftPart.Weight] is { } weight)
         {
-            _faults.Add($"{module}.{kind}{(m.A is null ? "A" : "B")}: missing");
-            return;
+            if (saved || site.Name == sites.EmbeddingName || site.Name == sites.HeadName)
+                delta = delta with { Weight = ReadWeight(site, module, weight, tensors) };
+            else
+                _faults.Add($"{module.Name}.weight: is neither LoRA nor in modules_to_save");
         }
-        int rank = _config.RankOf(module);
-        CheckShape($"{module}.{kind}A", m.A, rank, inputs);
-        CheckShape($"{module}.{kind}B", m.B, outputs, rank);
-        if (_config.UseDora && m.Magnitude is null)
-            _faults.Add($"{module}.lora_magnitude_vector: missing, but use_dora is set");
-        if (!_config.UseDora && m.Magnitude is not null)
-            _faults.Add($"{module}.lora_magnitude_vector: there, but use_dora is not set");
-        if (m.Magnitude is not null)
-            CheckShape($"{module}.lora_magnitude_vector", m.Magnitude, outputs);
-        if (_config.LoraBias != m.LoraBias is not null)
-            _faults.Add($"{module}.lora_B.bias: {(m.LoraBias is null ? "missing, but lora_bias is set" : "there, but lora_bias is not set")}");
-        if (m.LoraBias is not null)
-            CheckShape($"{module}.lora_B.bias", m.LoraBias, outputs);
-        if (!IsTarget(module))
-            _faults.Add($"{module}: has LoRA tensors but is not in target_modules");
+        if (module[PeftPart.TokenRows] is { } rows)
+            delta = delta with { Rows = ReadRows(site, module, rows, tensors) };
+        if ((module[PeftPart.BaseBias] ?? module[PeftPart.Bias]) is { } bias)
+            delta = delta with { Bias = ReadBias(site, module, bias, saved, tensors) };
+        if (delta.LowRank is not null || delta.Weight is not null || delta.Rows is not null || delta.Bias is not null)
+            _deltas[site.Index] = delta;
     }
 
-    private void CheckReplacements(string module, ModelSite site, PeftModule m, int outputs)
+    private LowRankDelta? ReadLowRank(ModelSite site, PeftModule module, AdapterTensors tensors)
     {
-        DeviceTensor stored = site.Linear?.Weight ?? site.Embedding?.Table ?? site.Norm!.Gain;
-        if (m.Weight is not null)
+        string name = module.Name;
+        if (site.Norm is not null)
         {
-            CheckShape($"{module}.weight", m.Weight, stored.Shape.Dimensions);
-            // A norm or head named here by no one would be dropped in silence by a reader that goes by the config.
-            if (m.Weight.Shape == stored.Shape && site.RowOrder is not null)
-                _faults.Add($"{module}.weight: a saved q or k cannot replace a permuted GGUF weight");
-            if (!_config.ModulesToSave.Any(s => module.EndsWith(s, StringComparison.Ordinal)))
-                _faults.Add($"{module}.weight: there, but not in modules_to_save");
-        }
-        if (m.Bias is null)
-            return;
-        if (m.BaseCopy is null && m.Weight is null && _config.Bias == "none")
-            _faults.Add($"{module}.bias: there, but bias is none");
-        CheckShape($"{module}.bias", m.Bias, outputs);
-    }
-
-    private int[]? CheckTokens(string module, ModelSite site, PeftModule m)
-    {
-        int[]? ids = _config.TrainableTokens.FirstOrDefault(t => t.Key.Length == 0 ? site.Name == sites.EmbeddingName : module == t.Key || module.EndsWith("." + t.Key, StringComparison.Ordinal)).Value;
-        if (m.TokenRows is null)
-        {
-            if (ids is not null && site.Embedding is not null)
-                _faults.Add($"{module}.token_adapter.trainable_tokens_delta: missing, but trainable_token_indices names {ids.Length} tokens");
+            _faults.Add($"{name}.{PeftAdapter.LabelOf(module.Parts.Keys.First())}: the module is a norm; LoRA needs a linear layer or an embedding");
             return null;
         }
-        if (ids is null || site.Norm is not null)
+        (PeftPart partA, PeftPart partB) = site.Embedding is null ? (PeftPart.A, PeftPart.B) : (PeftPart.EmbeddingA, PeftPart.EmbeddingB);
+        (PeftPart otherA, PeftPart otherB) = site.Embedding is null ? (PeftPart.EmbeddingA, PeftPart.EmbeddingB) : (PeftPart.A, PeftPart.B);
+        foreach (PeftPart other in new[] { otherA, otherB })
+            if (module[other] is not null)
+                _faults.Add($"{name}.{PeftAdapter.LabelOf(other)}: the module is {(site.Embedding is null ? "a linear layer" : "an embedding")}");
+        foreach (PeftPart needed in new[] { partA, partB })
+            if (module[needed] is null)
+                _faults.Add($"{name}.{PeftAdapter.LabelOf(needed)}: is missing");
+        (long inputs, long outputs) = site.Linear is { } linear ? (linear.Inputs, linear.Outputs) : (site.Embedding!.Table.Shape[0], site.Embedding.Table.Columns);
+        // A head that follows a tied embedding has the embedding's rank, whatever the patterns say of lm_head.
+        int rank = _config.EnsureWeightTying && site.Name == sites.HeadName && module[partA] is { } own && own.Shape.Rank == 2 && own.Shape[0] is > 0 and < 65536 ? (int)own.Shape[0] : _config.RankOf(name);
+        Tensor? a = tensors.Take(module[partA], $"{name}.{PeftAdapter.LabelOf(partA)}", new Shape(rank, inputs));
+        Tensor? b = tensors.Take(module[partB], $"{name}.{PeftAdapter.LabelOf(partB)}", new Shape(outputs, rank), site.RowOrder);
+        Tensor? bias = null;
+        if (module[PeftPart.OutputBias] is { } outputBias)
         {
-            _faults.Add($"{module}.token_adapter.trainable_tokens_delta: there, but trainable_token_indices names no tokens of it");
+            if (!_config.LoraBias)
+                _faults.Add($"{name}.lora_B.bias: is there, but lora_bias is false");
+            bias = tensors.Take(outputBias, $"{name}.lora_B.bias", new Shape(outputs), site.RowOrder);
+        }
+        else if (_config.LoraBias && site.Embedding is null)
+        {
+            _faults.Add($"{name}.lora_B.bias: is missing, but lora_bias is true");
+        }
+        Tensor? magnitude = ReadMagnitude(site, module, outputs, tensors);
+        double scale = _config.ScaleOf(name, rank);
+        if (!float.IsFinite((float)scale))
+            _faults.Add($"{name}: scale: expected a finite number, found {scale}");
+        return a is null || b is null ? null : new(a, b, rank, (float)scale, bias, magnitude);
+    }
+
+    private Tensor? ReadMagnitude(ModelSite site, PeftModule module, long outputs, AdapterTensors tensors)
+    {
+        string label = $"{module.Name}.lora_magnitude_vector";
+        if (module[PeftPart.Magnitude] is not { } magnitude)
+        {
+            if (_config.UseDora)
+                _faults.Add($"{label}: is missing, but use_dora is true");
             return null;
         }
-        (long vocabulary, int width) = site.Embedding is { } e ? (e.Table.Shape[0], e.Table.Columns) : (site.Linear!.Outputs, site.Linear.Inputs);
-        if (ids.Any(i => i >= vocabulary) || ids.Distinct().Count() != ids.Length)
-            _faults.Add($"trainable_token_indices: expected different ids below {vocabulary}");
-        CheckShape($"{module}.token_adapter.trainable_tokens_delta", m.TokenRows, ids.Length, width);
-        return [.. ids.Order()];
-    }
-
-    private void CheckPromises()
-    {
-        if (!file.Modules.Values.Any(m => m.A is not null || m.Weight is not null || m.TokenRows is not null))
-            _faults.Add("no lora_A tensor in the file");
-        string[] touched = [.. file.Modules.Where(m => m.Value.A is not null || m.Value.B is not null).Select(m => m.Key)];
-        foreach (string target in _config.TargetModules ?? [])
-            if (!touched.Any(t => t == target || t.EndsWith("." + target, StringComparison.Ordinal)))
-                _faults.Add($"{target}: is in target_modules, but the file has no lora_A of it");
-        if (_config.TargetPattern is { } pattern && !touched.Any(pattern.Matches))
-            _faults.Add("target_modules: the regular expression matches no module of the file");
-        foreach (string saved in _config.ModulesToSave)
-            if (sites.Sites.Any(s => s.Name.EndsWith(saved, StringComparison.Ordinal)) && !file.Modules.Any(m => m.Key.EndsWith(saved, StringComparison.Ordinal) && m.Value.Weight is not null))
-                _faults.Add($"{saved}: is in modules_to_save, but the file has no weight of it");
-        if (_config.LayersToTransform is { } layers && layers.Any(l => l >= sites.Layers))
-            _faults.Add($"layers_to_transform: expected layers below {sites.Layers}, found {layers.Max()}");
-        CheckSameModuleOnEveryLayer(touched);
-    }
-
-    // A target's name means every layer (or those of layers_to_transform): a layer without tensors was lost.
-    private void CheckSameModuleOnEveryLayer(string[] touched)
-    {
-        if (_config.TargetModules is not { } targets || _config.ExcludeModules.Count > 0)
-            return;
-        HashSet<string> have = [.. touched.Select(t => Find(t)?.Name ?? t)];
-        foreach (ModelSite site in sites.Sites)
-            if (site.Linear is not null && site.Name != sites.HeadName && !have.Contains(site.Name) && targets.Any(t => site.Name == t || site.Name.EndsWith("." + t, StringComparison.Ordinal)) && InLayers(site.Name))
-                _faults.Add($"{site.Name}: is in target_modules, but the file has no lora_A of it");
-    }
-
-    private bool InLayers(string name) =>
-        _config.LayersToTransform is not { } layers || name.Split('.').Skip(1).FirstOrDefault(p => int.TryParse(p, out _)) is not { } number || layers.Contains(int.Parse(number, CultureInfo.InvariantCulture));
-
-    private bool IsTarget(string module) =>
-        _config.TargetModules is { } list ? list.Count == 0 || list.Any(t => module == t || module.EndsWith("." + t, StringComparison.Ordinal)) || IsTiedHead(module)
-        : _config.TargetPattern?.Matches(module) ?? true;
-
-    // ensure_weight_tying stores the head's half of an embedding's LoRA under the head's name.
-    private bool IsTiedHead(string module) => sites.TiedHead && module == sites.HeadName;
-
-    private void CheckShape(string name, Tensor tensor, params ReadOnlySpan<long> expected)
-    {
-        Shape shape = new(expected);
-        if (tensor.Shape != shape)
-            _faults.Add($"{name}: expected {shape}, found {tensor.Shape}");
-        if (tensor.Type is not (DType.F32 or DType.F16 or DType.BF16))
-            _faults.Add($"{name}: expected F32, F16 or BF16, found {tensor.Type}");
-    }
-
-    private void CheckNumbers(Tensor? tensor)
-    {
-        if (tensor is null || tensor.Type is not (DType.F32 or DType.F16 or DType.BF16))
-            return;
-        // An all-ones exponent is NaN or infinite in every one of the three types.
-        bool bad = false;
-        if (tensor.Type == DType.F32)
-            foreach (uint bits in MemoryMarshal.Cast<byte, uint>(tensor.Bytes))
-                bad |= (bits & 0x7F800000) == 0x7F800000;
-        else
+        if (!_config.UseDora)
         {
-            ushort mask = tensor.Type == DType.F16 ? (ushort)0x7C00 : (ushort)0x7F80;
-            foreach (ushort bits in MemoryMarshal.Cast<byte, ushort>(tensor.Bytes))
-                bad |= (bits & mask) == mask;
+            _faults.Add($"{label}: is there, but use_dora is false");
+            return null;
         }
-        if (bad)
-            _faults.Add($"{tensor.Name}: holds NaN or infinity");
+        if (magnitude.Shape == new Shape(1, outputs))
+            magnitude = magnitude.View(magnitude.Name, new Shape(outputs));
+        return tensors.Take(magnitude, label, new Shape(outputs), site.RowOrder);
     }
 
-    private static Tensor? Order(ModelSite site, Tensor? tensor)
+    private Tensor? ReadWeight(ModelSite site, PeftModule module, Tensor weight, AdapterTensors tensors)
     {
-        if (site.RowOrder is not { } order || tensor is null)
-            return tensor;
-        float[] from = tensor.ToFloats(), to = new float[from.Length];
-        int width = from.Length / order.Length;
-        for (int row = 0; row < order.Length; row++)
-            from.AsSpan(order[row] * width, width).CopyTo(to.AsSpan(row * width));
-        return Tensor.FromFloats(tensor.Name, tensor.Shape, to);
+        string label = $"{module.Name}.weight";
+        // GGUF stores GPT-2's Conv1D turned; the adapter has it as the checkpoint does.
+        if (site.Linear is { InputMajor: false } linear && _config.FanInFanOut && site.Name.StartsWith("transformer.h.", StringComparison.Ordinal))
+            return tensors.Take(weight, label, new Shape(linear.Inputs, linear.Outputs)) is { } turned ? AdapterTensors.Transpose(turned) : null;
+        return tensors.Take(weight, label, AdapterMerge.StoredWeight(site).Shape, site.RowOrder);
     }
 
-    // Rows come in the order of the config's list; the backend looks ids up in ascending order.
-    private Tensor? SortedRows(Tensor? rows, int[]? ids, string module)
+    private Tensor? ReadBias(ModelSite site, PeftModule module, Tensor bias, bool saved, AdapterTensors tensors)
     {
-        if (rows is null || ids is null)
-            return rows;
-        int[] listed = _config.TrainableTokens.First(t => t.Key.Length == 0 || module == t.Key || module.EndsWith("." + t.Key, StringComparison.Ordinal)).Value;
-        if (listed.AsSpan().SequenceEqual(ids))
-            return rows;
-        float[] from = rows.ToFloats(), to = new float[from.Length];
-        int width = rows.Shape.Columns;
-        for (int i = 0; i < ids.Length; i++)
-            from.AsSpan(Array.IndexOf(listed, ids[i]) * width, width).CopyTo(to.AsSpan(i * width));
-        return Tensor.FromFloats(rows.Name, rows.Shape, to);
+        bool targeted = module[PeftPart.BaseBias] is not null;
+        string label = $"{module.Name}.{(targeted ? "base_layer.bias" : "bias")}";
+        if (targeted && module[PeftPart.Bias] is not null)
+            _faults.Add($"{module.Name}.bias: stands beside base_layer.bias");
+        if (_config.Bias == PeftBias.None && !saved)
+        {
+            // A targeted head is stored with a frozen copy of its own weight and bias.
+            if (!(targeted && (site.Name == sites.HeadName || site.Name == sites.EmbeddingName)))
+                _faults.Add($"{label}: is there, but bias is none and the module is not in modules_to_save");
+            return null;
+        }
+        if (!targeted && !saved && _config.Bias == PeftBias.LoraOnly)
+            _faults.Add($"{label}: is there, but bias is lora_only and the module is not targeted");
+        DeviceTensor? own = site.Linear?.Bias ?? site.Norm?.Bias;
+        if (own is null)
+        {
+            _faults.Add($"{label}: the base's module has no bias");
+            return null;
+        }
+        return tensors.Take(bias, label, own.Shape, site.RowOrder);
     }
+
+    private RowsDelta? ReadRows(ModelSite site, PeftModule module, Tensor rows, AdapterTensors tensors)
+    {
+        string label = $"{module.Name}.{PeftAdapter.LabelOf(PeftPart.TokenRows)}";
+        PeftTokenRows? entry = _config.TokenRows.FirstOrDefault(t => t.Module is null || module.Name == t.Module || module.Name.EndsWith("." + t.Module, StringComparison.Ordinal));
+        if (entry is null || site.Norm is not null || site.Linear is { InputMajor: true })
+        {
+            _faults.Add($"{label}: trainable_token_indices names no tokens of this module");
+            return null;
+        }
+        Shape weight = AdapterMerge.StoredWeight(site).Shape;
+        HashSet<int> seen = [];
+        foreach (int id in entry.Ids)
+        {
+            if (id >= weight[0])
+                _faults.Add($"{PeftConfigReader.FileName}: trainable_token_indices: token {id}, but {module.Name} has {weight[0]} rows");
+            if (!seen.Add(id))
+                _faults.Add($"{PeftConfigReader.FileName}: trainable_token_indices: token {id} is there twice");
+        }
+        if (tensors.Take(rows, label, new Shape(entry.Ids.Length, weight[1])) is not { } values)
+            return null;
+        int[] order = [.. Enumerable.Range(0, entry.Ids.Length).OrderBy(i => entry.Ids[i])];
+        return new([.. order.Select(i => entry.Ids[i])], AdapterTensors.Reorder(values, order));
+    }
+
+    // What a head that shares the embedding's weight takes over from it. LoRA on the embedding is not among it.
+    private void FollowTies()
+    {
+        if (!sites.TiedHead || sites.HeadName is null || sites.Find(sites.HeadName) is not { } head || sites.Find(sites.EmbeddingName) is not { } embedding)
+            return;
+        SiteDelta? table = _deltas.GetValueOrDefault(embedding.Index), own = _deltas.GetValueOrDefault(head.Index);
+        if (table?.Rows is { } rows && own?.Rows is null)
+            _deltas[head.Index] = own = (own ?? new(head)) with { Rows = rows };
+        // A weight outside modules_to_save is written into the parameter that both share.
+        if (table?.Weight is { } saved && own?.Weight is null && (_config.EnsureWeightTying || !_config.Saves(_modules[embedding.Index].Name)))
+            _deltas[head.Index] = (own ?? new(head)) with { Weight = saved };
+        else if (own?.Weight is { } savedHead && table?.Weight is null && (_config.EnsureWeightTying || !_config.Saves(_modules[head.Index].Name)))
+            _deltas[embedding.Index] = (table ?? new(embedding)) with { Weight = savedHead };
+    }
+
+    internal static bool IsLowRank(PeftModule module) =>
+        module[PeftPart.A] is not null || module[PeftPart.B] is not null || module[PeftPart.EmbeddingA] is not null || module[PeftPart.EmbeddingB] is not null
+        || module[PeftPart.Magnitude] is not null || module[PeftPart.OutputBias] is not null;
 }

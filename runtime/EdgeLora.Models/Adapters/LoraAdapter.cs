@@ -2,71 +2,72 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>What one adapter does at one site, in the file's own tensors.</summary>
-/// <param name="Site">Where.</param>
-/// <param name="A">[R, I] (embedding: [R, V]), with B; or null.</param>
-/// <param name="B">[O, R], rows in the stored order of the base.</param>
-/// <param name="Scale">alpha/r or alpha/√r.</param>
-/// <param name="Magnitude">DoRA's m [O], or null.</param>
-/// <param name="LoraBias">Bias of B [O], scaled like B, or null.</param>
-/// <param name="Weight">Replaces the site's weight (or gain), or null.</param>
-/// <param name="Bias">Replaces the site's bias, or null.</param>
-/// <param name="TokenIds">Replaced rows, ascending, with <paramref name="TokenRows"/>; or null.</param>
-/// <param name="TokenRows">[n, D].</param>
-public sealed record SiteDelta(ModelSite Site, Tensor? A = null, Tensor? B = null, double Scale = 0, Tensor? Magnitude = null, Tensor? LoraBias = null,
-    Tensor? Weight = null, Tensor? Bias = null, int[]? TokenIds = null, Tensor? TokenRows = null);
-
-/// <summary>A LoRA adapter that fits its base: validated whole, or refused with every fault named. Tensors stay mapped.</summary>
+/// <summary>
+/// An adapter that fits its base: every tensor was matched with a site, every promise of its configuration is kept. Tensors are views into the mapped file;
+/// copies are made only of what a permuted base (llama GGUF) or F64 forces. Nothing is on a device yet: see <see cref="ResidentAdapter"/>.
+/// </summary>
 public sealed class LoraAdapter : IDisposable
 {
     private readonly PeftAdapter _file;
 
-    internal LoraAdapter(PeftAdapter file, string name, IReadOnlyList<SiteDelta> deltas)
+    private LoraAdapter(string name, PeftAdapter file, SiteDelta[] deltas)
     {
-        _file = file;
         Name = name;
+        _file = file;
         Deltas = deltas;
-        ByteLength = deltas.Sum(d => new[] { d.A, d.B, d.Magnitude, d.LoraBias, d.Weight, d.Bias, d.TokenRows }.Sum(t => t?.ByteLength ?? 0));
-        int[] ranks = deltas.Where(d => d.A is not null).Select(d => (int)d.A!.Shape[0]).DefaultIfEmpty(0).ToArray();
+        ByteLength = deltas.Sum(d => (d.Weight?.ByteLength ?? 0) + (d.Rows?.Values.ByteLength ?? 0) + (d.Bias?.ByteLength ?? 0) + (d.LowRank?.ByteLength ?? 0));
+        int[] ranks = [.. deltas.Where(d => d.LowRank is not null).Select(d => d.LowRank!.Rank).DefaultIfEmpty(0)];
         MinRank = ranks.Min();
         MaxRank = ranks.Max();
     }
 
-    /// <summary>The node's name.</summary>
+    /// <summary>The adapter's name: the folder's, unless told otherwise.</summary>
     public string Name { get; }
 
-    /// <summary>The adapter's config.</summary>
+    /// <summary>The parsed configuration.</summary>
     public PeftConfig Config => _file.Config;
 
-    /// <summary>What it does, site by site.</summary>
+    /// <summary>The opened file: for converting and writing it again.</summary>
+    public PeftAdapter File => _file;
+
+    /// <summary>What it does, by ascending site index; one entry a site.</summary>
     public IReadOnlyList<SiteDelta> Deltas { get; }
 
-    /// <summary>Bytes of its tensors.</summary>
+    /// <summary>Bytes of the tensors it uses.</summary>
     public long ByteLength { get; }
 
-    /// <summary>Smallest rank.</summary>
+    /// <summary>Smallest rank of any site; 0 for methods without one.</summary>
     public int MinRank { get; }
 
-    /// <summary>Largest rank.</summary>
+    /// <summary>Largest rank of any site.</summary>
     public int MaxRank { get; }
 
-    /// <summary>lora_alpha.</summary>
+    /// <summary>alpha where no pattern says otherwise.</summary>
     public float Alpha => (float)Config.Alpha;
 
-    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA.</summary>
-    public string Form => Config.InvocationTokens is not null ? "aLoRA" : Config.BaseChange == "pissa" ? "PiSSA" : Config.BaseChange == "olora" ? "OLoRA"
-        : Config.UseDora ? "DoRA" : Config.UseRsLora ? "rsLoRA" : "LoRA";
-
-    /// <summary>XxHash128 over the tensors, 32 hex digits.</summary>
-    public string ContentFingerprint => Fingerprint.Of(_file.Tensors.Values);
-
-    /// <summary>Reads a folder or .elora file and checks it against a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
-    public static LoraAdapter Load(string path, string name, SiteCatalog sites)
+    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA, trainable tokens, LN tuning.</summary>
+    public string Form => Config.PeftType switch
     {
-        PeftAdapter file = PeftAdapter.Open(path);
+        "TRAINABLE_TOKENS" => "trainable tokens",
+        "LN_TUNING" => "LN tuning",
+        _ when Config.InvocationTokens is not null => "aLoRA",
+        _ when Config.Residual == PeftResidual.Pissa => "PiSSA",
+        _ when Config.Residual == PeftResidual.Olora => "OLoRA",
+        _ => Config.UseDora ? "DoRA" : Config.UseRslora ? "rsLoRA" : "LoRA",
+    };
+
+    /// <summary>XxHash128 over the file's tensors, 32 hex digits. Reads them all.</summary>
+    public string ContentFingerprint => Fingerprint.Of(_file.File);
+
+    /// <summary>Opens a folder or <c>.elora</c> file and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
+    public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(PeftAdapter.Open(path), sites, name);
+
+    /// <summary>Fits an opened adapter to a base. Takes ownership of <paramref name="file"/>, also when it throws <see cref="ModelFileException"/>.</summary>
+    public static LoraAdapter Fit(PeftAdapter file, SiteCatalog sites, string name)
+    {
         try
         {
-            return new(file, name, new AdapterFit(file, sites).Check());
+            return new(name, file, new AdapterFit(file, sites).Run());
         }
         catch
         {
@@ -75,6 +76,9 @@ public sealed class LoraAdapter : IDisposable
         }
     }
 
-    /// <inheritdoc/>
+    /// <summary>Unmaps the file. Nothing on a path may look into it any more.</summary>
     public void Dispose() => _file.Dispose();
+
+    /// <inheritdoc/>
+    public override string ToString() => $"{Name}: {Form}, rank {MaxRank}, {Deltas.Count} sites, {ByteLength} bytes";
 }

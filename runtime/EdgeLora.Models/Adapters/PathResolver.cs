@@ -3,99 +3,87 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>
-/// Resolves what a path does at each site, once for each prefix and never per token: a child's table is its parent's with its own steps behind.
-/// DoRA: <c>y ← m/‖W + s·B·A‖ ∘ (y + s·B·A·x)</c> with W the untouched base and y the result so far, so order counts (arXiv:2402.09353, PEFT's order).
+/// Resolves what a path does at each site, once for each prefix and never per token: a child's table is its parent's with its own steps behind; what a child does not
+/// touch is the parent's object. DoRA, in path order: <c>y ← m/‖W + s·B·A‖ ∘ (y + s·B·A·x)</c> with y the result so far and W the base's weight (or the one that replaced
+/// it): the norm is over this adapter's own delta, so order counts (arXiv:2402.09353, PEFT's order).
+/// A strength is a factor on an adapter's own scale; negative takes away, 0 leaves the adapter out. Replaced weights, biases and rows know no strength: they are taken
+/// whole unless it is 0. DoRA's norm is that of W + strength·ΔW. What PiSSA and OLoRA took off the base goes with the strength too.
 /// </summary>
 public static class PathResolver
 {
     /// <summary>Extends a parent's path by one adapter. Throws <see cref="ModelFileException"/> where two adapters on it have different invocation tokens.</summary>
     public static AdapterPath Extend(AdapterPath parent, string name, SiteCatalog sites, IComputeBackend backend, ResidentAdapter adapter, float strength = 1)
     {
-        int[]? invocation = adapter.Adapter.Config.InvocationTokens;
+        int[]? invocation = strength == 0 ? null : adapter.Adapter.Config.InvocationTokens;
         if (invocation is not null && parent.Invocation is { } other && !other.AsSpan().SequenceEqual(invocation))
             throw new ModelFileException(name, $"alora_invocation_tokens: expected [{string.Join(", ", other)}] as its parents have, found [{string.Join(", ", invocation)}]");
-        SiteTable table = Extend(parent.Table, sites, backend, adapter, strength);
+        SiteTable table = Extend(parent.Table, sites, adapter, strength);
         if (invocation is null && parent.Invocation is null)
             return new(name, table);
-        SiteTable before = invocation is not null ? parent.BeforeInvocation : Extend(parent.BeforeInvocation, sites, backend, adapter, strength);
+        SiteTable before = invocation is not null ? parent.BeforeInvocation : Extend(parent.BeforeInvocation, sites, adapter, strength);
         return new(name, table, invocation ?? parent.Invocation, before);
     }
 
-    /// <summary>Resolves adapters in order, each with its strength: a path without a tree, or a blend.</summary>
+    /// <summary>
+    /// Resolves adapters in order, each with its strength: a path without a tree, or a blend. An adapter that is named more than once (a common ancestor of the blended
+    /// nodes) stands once, where it came first, with the sum of its strengths.
+    /// </summary>
     public static AdapterPath Resolve(string name, SiteCatalog sites, IComputeBackend backend, IReadOnlyList<(ResidentAdapter Adapter, float Strength)> adapters)
     {
         AdapterPath path = AdapterPath.Root;
-        foreach ((ResidentAdapter adapter, float strength) in adapters)
-            path = Extend(path, name, sites, backend, adapter, strength);
+        HashSet<ResidentAdapter> seen = [];
+        foreach ((ResidentAdapter adapter, float _) in adapters)
+            if (seen.Add(adapter))
+                path = Extend(path, name, sites, backend, adapter, adapters.Sum(a => ReferenceEquals(a.Adapter, adapter) ? a.Strength : 0));
         return path;
     }
 
-    private static SiteTable Extend(SiteTable parent, SiteCatalog sites, IComputeBackend backend, ResidentAdapter adapter, float strength)
+    private static SiteTable Extend(SiteTable parent, SiteCatalog sites, ResidentAdapter adapter, float strength)
     {
+        if (strength == 0 || adapter.Deltas.Count == 0)
+            return parent;
         SiteAdapter?[] table = new SiteAdapter?[sites.Sites.Count];
         for (int i = 0; i < table.Length; i++)
             table[i] = parent[i];
-        foreach (SiteDelta delta in adapter.Adapter.Deltas)
-            table[delta.Site.Index] = Extend(table[delta.Site.Index] ?? new SiteAdapter([]), delta, backend, adapter, strength);
+        foreach (ResidentDelta delta in adapter.Deltas)
+            table[delta.Host.Site.Index] = Extend(table[delta.Host.Site.Index] ?? new SiteAdapter([]), adapter, delta, strength);
         return new(table);
     }
 
-    private static SiteAdapter Extend(SiteAdapter site, SiteDelta delta, IComputeBackend backend, ResidentAdapter adapter, float strength)
+    private static SiteAdapter Extend(SiteAdapter site, ResidentAdapter adapter, ResidentDelta delta, float strength)
     {
         if (delta.Weight is not null)
-            site = new([], adapter.Device(delta.Weight), site.Bias);
-        if (delta.Bias is not null)
-            site = site with { Bias = adapter.Device(delta.Bias) };
-        if (delta.TokenIds is not null)
-            site = site with { Rows = Merge(site.Rows, delta.TokenIds, delta.TokenRows!, backend, adapter) };
-        if (delta.A is null)
-            return site;
+            site = new([], delta.Weight, site.Bias);
+        if (delta.Rows is not null)
+            site = site with { Rows = site.Rows is null ? delta.Rows : adapter.RowsOver(site.Rows, delta) };
+        if (delta.Host.LowRank is { } lowRank)
+            site = site with { Steps = AddSteps(site, adapter, delta, lowRank, strength) };
+        return delta.Bias is null ? site : site with { Bias = delta.Bias };
+    }
+
+    private static LowRankStep[] AddSteps(SiteAdapter site, ResidentAdapter adapter, ResidentDelta delta, LowRankDelta lowRank, float strength)
+    {
+        float scale = lowRank.Scale * strength;
         List<LowRankStep> steps = [.. site.Steps];
-        if (adapter.Adapter.Config.BaseChange is { } change)
-            steps.Add(BaseResidual.Step(change, delta, backend));
-        float scale = (float)(delta.Scale * strength);
-        DeviceTensor? gain = delta.Magnitude is null ? null : backend.Upload(Gain(delta, scale));
-        steps.Add(new(adapter.Device(delta.A), adapter.Device(delta.B!), (int)delta.A.Shape[0], scale, delta.LoraBias is null ? null : adapter.Device(delta.LoraBias), gain));
-        return site with { Steps = [.. steps] };
+        if (delta.Residual is not null)
+            steps.Add(new(delta.ResidualA!, delta.ResidualB!, (int)delta.ResidualA!.Shape[0], -strength));
+        DeviceTensor? gain = null;
+        if (lowRank.Magnitude is not null)
+            gain = site.Weight is null && site.Rows is null
+                ? adapter.Gain(delta, scale, () => ComputeGain(site, delta, lowRank, scale, strength))
+                : adapter.Keep(ComputeGain(site, delta, lowRank, scale, strength));
+        steps.Add(new(delta.A!, delta.B!, lowRank.Rank, scale, delta.OutputBias, gain));
+        return [.. steps];
     }
 
-    private static ReplacedRows Merge(ReplacedRows? parent, int[] ids, Tensor rows, IComputeBackend backend, ResidentAdapter adapter)
+    private static Tensor ComputeGain(SiteAdapter under, ResidentDelta delta, LowRankDelta lowRank, double scale, double strength)
     {
-        if (parent is null)
-            return new(ids, adapter.Device(rows));
-        SortedDictionary<int, float[]> merged = [];
-        int width = rows.Shape.Columns;
-        float[] old = parent.Values.ToFloats(), values = rows.ToFloats();
-        for (int i = 0; i < parent.Ids.Length; i++)
-            merged[parent.Ids[i]] = old.AsSpan(i * width, width).ToArray();
-        for (int i = 0; i < ids.Length; i++)
-            merged[ids[i]] = values.AsSpan(i * width, width).ToArray();
-        float[] all = merged.Values.SelectMany(r => r).ToArray();
-        return new([.. merged.Keys], backend.Upload(Tensor.FromFloats(rows.Name, new Shape(merged.Count, width), all)));
-    }
-
-    // m/‖W + s·B·A‖, the norm over the inputs of each output (for a table: over the vocabulary, for each dimension).
-    private static Tensor Gain(SiteDelta delta, float scale)
-    {
-        float[] w = AdapterMerge.Oriented(delta.Site, AdapterMerge.StoredWeight(delta.Site).ToFloats()), a = delta.A!.ToFloats(), b = delta.B!.ToFloats(), m = delta.Magnitude!.ToFloats();
-        int outputs = m.Length, inputs = w.Length / outputs, rank = (int)delta.A.Shape[0];
-        double[] row = new double[inputs];
-        float[] gain = new float[outputs];
-        for (int o = 0; o < outputs; o++)
-        {
-            for (int i = 0; i < inputs; i++)
-                row[i] = w[o * inputs + i];
-            for (int r = 0; r < rank; r++)
-            {
-                double up = (double)scale * b[o * rank + r];
-                for (int i = 0; i < inputs; i++)
-                    row[i] += up * a[r * inputs + i];
-            }
-            double square = 0;
-            foreach (double v in row)
-                square += v * v;
-            gain[o] = (float)(m[o] / Math.Sqrt(square));
-        }
-        return Tensor.FromFloats(delta.Site.Name + ".gain", new Shape(outputs), gain);
+        ModelSite site = delta.Host.Site;
+        WeightRows weight = new(site, under.Weight ?? AdapterMerge.StoredWeight(site), under.Rows);
+        List<LowRankRows> deltas = [new(lowRank.A, lowRank.B, scale, weight.InputMajor)];
+        if (delta.Residual is { } residual)
+            deltas.Add(new(residual.A, residual.B, -strength, weight.InputMajor));
+        float[] gains = Array.ConvertAll(weight.Gains(deltas, lowRank.Magnitude!), g => (float)g);
+        return Tensor.FromFloats($"{site.Name}.gain", new Shape(gains.Length), gains);
     }
 }

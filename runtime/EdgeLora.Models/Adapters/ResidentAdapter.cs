@@ -2,35 +2,144 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>One adapter's tensors on a device, uploaded once whatever the number of paths through it.</summary>
+/// <summary>One site of a resident adapter: what it does, with its tensors on the device.</summary>
+internal sealed record ResidentDelta(SiteDelta Host)
+{
+    public DeviceTensor? A { get; init; }
+
+    public DeviceTensor? B { get; init; }
+
+    public DeviceTensor? OutputBias { get; init; }
+
+    public DeviceTensor? Weight { get; init; }
+
+    public DeviceTensor? Bias { get; init; }
+
+    public ReplacedRows? Rows { get; init; }
+
+    /// <summary>PiSSA, OLoRA: what the base lost, taken off again before the adapter's own step.</summary>
+    public (Tensor A, Tensor B)? Residual { get; init; }
+
+    public DeviceTensor? ResidualA { get; init; }
+
+    public DeviceTensor? ResidualB { get; init; }
+}
+
+/// <summary>
+/// One adapter's tensors on a device, uploaded once whatever the number of paths through it. Owns them, and what its paths computed from them: DoRA gains (once a
+/// strength), merged rows. Dispose it after every path that uses it.
+/// </summary>
 public sealed class ResidentAdapter : IDisposable
 {
-    private readonly Dictionary<Tensor, DeviceTensor> _tensors = [];
+    private readonly List<DeviceTensor> _owned = [];
+    private readonly Dictionary<(int Site, float Scale), DeviceTensor> _gains = [];
+    private readonly Dictionary<(int Site, ReplacedRows Under), ReplacedRows> _rows = [];
     private readonly IComputeBackend _backend;
+    private readonly Lock _lock = new();
 
     private ResidentAdapter(LoraAdapter adapter, IComputeBackend backend)
     {
         Adapter = adapter;
         _backend = backend;
+        try
+        {
+            Deltas = [.. adapter.Deltas.Select(Stage)];
+            // One gain per magnitude is counted ahead: a path will ask for it.
+            ByteLength = _owned.Sum(t => t.ByteLength) + adapter.Deltas.Sum(d => d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
-    /// <summary>The adapter.</summary>
+    /// <summary>The adapter; owned.</summary>
     public LoraAdapter Adapter { get; }
 
-    /// <summary>Bytes of its tensors.</summary>
-    public long ByteLength => Adapter.ByteLength;
+    /// <summary>Bytes on the device: its tensors, what PiSSA and OLoRA take off the base, one set of DoRA gains. Gains at further strengths are not counted.</summary>
+    public long ByteLength { get; }
+
+    internal IReadOnlyList<ResidentDelta> Deltas { get; } = [];
 
     /// <summary>Reads, checks and uploads an adapter. Throws <see cref="ModelFileException"/> with every fault.</summary>
-    public static ResidentAdapter Load(string path, string name, SiteCatalog sites, IComputeBackend backend) => new(LoraAdapter.Load(path, name, sites), backend);
+    public static ResidentAdapter Load(string path, string name, SiteCatalog sites, IComputeBackend backend) => Stage(LoraAdapter.Load(path, name, sites), backend);
 
-    /// <summary>The device's tensor; uploaded on first use.</summary>
-    internal DeviceTensor Device(Tensor tensor) => _tensors.TryGetValue(tensor, out DeviceTensor? known) ? known : _tensors[tensor] = _backend.Upload(tensor);
+    /// <summary>Uploads an adapter. Takes ownership of it, also when it throws <see cref="ModelFileException"/>: PiSSA or OLoRA on a weight that cannot be decomposed.</summary>
+    public static ResidentAdapter Stage(LoraAdapter adapter, IComputeBackend backend) => new(adapter, backend);
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (DeviceTensor tensor in _tensors.Values)
+        foreach (DeviceTensor tensor in _owned)
             tensor.Dispose();
+        _owned.Clear();
         Adapter.Dispose();
+    }
+
+    /// <summary>DoRA's gain over the untouched base at one scale: computed once, shared by every path.</summary>
+    internal DeviceTensor Gain(ResidentDelta delta, float scale, Func<Tensor> compute)
+    {
+        lock (_lock)
+        {
+            if (!_gains.TryGetValue((delta.Host.Site.Index, scale), out DeviceTensor? gain))
+                _gains[(delta.Host.Site.Index, scale)] = gain = Upload(compute());
+            return gain;
+        }
+    }
+
+    /// <summary>A tensor that only one path needs, owned here.</summary>
+    internal DeviceTensor Keep(Tensor tensor)
+    {
+        lock (_lock)
+            return Upload(tensor);
+    }
+
+    /// <summary>These rows over another node's: made once for every pair. Where both have one, the later wins.</summary>
+    internal ReplacedRows RowsOver(ReplacedRows under, ResidentDelta delta)
+    {
+        lock (_lock)
+        {
+            if (_rows.TryGetValue((delta.Host.Site.Index, under), out ReplacedRows? rows))
+                return rows;
+            RowsDelta over = delta.Host.Rows!;
+            int[] ids = [.. under.Ids.Union(over.Ids).Order()];
+            int columns = over.Values.Shape.Columns;
+            float[] values = new float[ids.Length * columns], low = under.Values.ToFloats(), high = over.Values.ToFloats();
+            for (int i = 0; i < ids.Length; i++)
+            {
+                int at = Array.BinarySearch(over.Ids, ids[i]);
+                (float[] source, int row) = at >= 0 ? (high, at) : (low, Array.BinarySearch(under.Ids, ids[i]));
+                source.AsSpan(row * columns, columns).CopyTo(values.AsSpan(i * columns));
+            }
+            return _rows[(delta.Host.Site.Index, under)] = new(ids, Upload(Tensor.FromFloats(over.Values.Name, new Shape(ids.Length, columns), values)));
+        }
+    }
+
+    private ResidentDelta Stage(SiteDelta delta)
+    {
+        (Tensor A, Tensor B)? residual = delta.LowRank is null ? null : BaseResidual.Of(Adapter, delta);
+        return new(delta)
+        {
+            A = Upload(delta.LowRank?.A),
+            B = Upload(delta.LowRank?.B),
+            OutputBias = Upload(delta.LowRank?.OutputBias),
+            Weight = Upload(delta.Weight),
+            Bias = Upload(delta.Bias),
+            Rows = delta.Rows is { } rows ? new(rows.Ids, Upload(rows.Values)) : null,
+            Residual = residual,
+            ResidualA = Upload(residual?.A),
+            ResidualB = Upload(residual?.B),
+        };
+    }
+
+    [return: System.Diagnostics.CodeAnalysis.NotNullIfNotNull(nameof(tensor))]
+    private DeviceTensor? Upload(Tensor? tensor)
+    {
+        if (tensor is null)
+            return null;
+        DeviceTensor device = _backend.Upload(tensor);
+        _owned.Add(device);
+        return device;
     }
 }

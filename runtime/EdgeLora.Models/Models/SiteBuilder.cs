@@ -35,7 +35,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
         DeviceTensor? weight = inputMajor ? Take($"{stored}.weight", inputs, outputs) : Take($"{stored}.weight", outputs, inputs);
         DeviceTensor? b = bias ? Take($"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
-        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? AdjacentOrder(outputs, rotatedHeads) : null;
+        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : null;
         _sites.Add(new(name, Linear: site, RowOrder: order));
         return site;
     }
@@ -75,15 +75,5 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
             return null;
         ByteLength += tensor.ByteLength;
         return _taken[name] = backend.Upload(tensor);
-    }
-
-    // llama.cpp stores row 2i of a head from checkpoint row i, row 2i+1 from row i + d/2.
-    private static int[] AdjacentOrder(int rows, int heads)
-    {
-        int size = rows / heads;
-        int[] order = new int[rows];
-        for (int row = 0; row < rows; row++)
-            order[row] = row / size * size + row % size / 2 + row % 2 * (size / 2);
-        return order;
     }
 }

@@ -1,0 +1,126 @@
+using System.Numerics;
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>A low-rank delta seen row by row in a weight's stored layout, in F64.</summary>
+internal sealed class LowRankRows
+{
+    private readonly double[] _rowFactor;
+    private readonly double[] _columnFactor;
+    private readonly int _rank;
+    private readonly int _columns;
+
+    /// <param name="a">[R, I] (embedding: [R, V]).</param>
+    /// <param name="b">[O, R] (embedding: [D, R]).</param>
+    /// <param name="scale">s.</param>
+    /// <param name="inputMajor">True where the weight's rows are inputs: Conv1D, embeddings.</param>
+    public LowRankRows(Tensor a, Tensor b, double scale, bool inputMajor)
+    {
+        _rank = (int)a.Shape[0];
+        // Rows of the weight are outputs: row o = Σ_r (s·B[o,r])·A[r,:]. Else row i = Σ_r (s·A[r,i])·B[:,r].
+        _rowFactor = inputMajor ? Transposed(Widen(a), _rank, a.Shape.Columns) : Widen(b);
+        _columnFactor = inputMajor ? Transposed(Widen(b), (int)b.Shape[0], _rank) : Widen(a);
+        _columns = inputMajor ? (int)b.Shape[0] : a.Shape.Columns;
+        for (int i = 0; i < _rowFactor.Length; i++)
+            _rowFactor[i] *= scale;
+    }
+
+    public void AddRow(int row, Span<double> destination)
+    {
+        for (int r = 0; r < _rank; r++)
+            AddScaled(_rowFactor[row * _rank + r], _columnFactor.AsSpan(r * _columns, _columns), destination);
+    }
+
+    public static double[] Widen(Tensor tensor) => Array.ConvertAll(tensor.ToFloats(), x => (double)x);
+
+    public static void AddScaled(double factor, ReadOnlySpan<double> source, Span<double> destination)
+    {
+        int i = 0;
+        if (Vector.IsHardwareAccelerated)
+        {
+            Vector<double> f = new(factor);
+            for (; i <= destination.Length - Vector<double>.Count; i += Vector<double>.Count)
+                (new Vector<double>(destination[i..]) + f * new Vector<double>(source[i..])).CopyTo(destination[i..]);
+        }
+        for (; i < destination.Length; i++)
+            destination[i] += factor * source[i];
+    }
+
+    private static double[] Transposed(double[] values, int rows, int columns)
+    {
+        double[] result = new double[values.Length];
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < columns; c++)
+                result[c * rows + r] = values[r * columns + c];
+        return result;
+    }
+}
+
+/// <summary>A site's weight in its stored layout, read once from the device, row by row in F64.</summary>
+internal sealed class WeightRows
+{
+    private readonly float[] _weight;
+    private readonly int _rows;
+    private readonly int _columns;
+
+    public WeightRows(ModelSite site, DeviceTensor weight, ReplacedRows? replaced)
+    {
+        InputMajor = site.Embedding is not null || site.Linear is { InputMajor: true };
+        _columns = weight.Columns;
+        _rows = (int)weight.Shape[0];
+        _weight = weight.ToFloats();
+        if (replaced is null)
+            return;
+        float[] values = replaced.Values.ToFloats();
+        for (int i = 0; i < replaced.Ids.Length; i++)
+            values.AsSpan(i * _columns, _columns).CopyTo(_weight.AsSpan(replaced.Ids[i] * _columns));
+    }
+
+    /// <summary>True where rows are inputs: Conv1D, embeddings.</summary>
+    public bool InputMajor { get; }
+
+    /// <summary>
+    /// DoRA's gain: magnitude over the norm of each output's weights in W + Σ deltas. One pass over W, O·I·R multiplications; rows are shared among cores, never a sum.
+    /// </summary>
+    public double[] Gains(IReadOnlyList<LowRankRows> deltas, Tensor magnitude)
+    {
+        double[] squares = new double[InputMajor ? _columns : _rows], gains = LowRankRows.Widen(magnitude);
+        if (InputMajor)
+        {
+            double[] row = new double[_columns];
+            for (int i = 0; i < _rows; i++)
+            {
+                Read(i, row);
+                foreach (LowRankRows delta in deltas)
+                    delta.AddRow(i, row);
+                for (int o = 0; o < row.Length; o++)
+                    squares[o] += row[o] * row[o];
+            }
+        }
+        else
+        {
+            Parallel.For(0, _rows, () => new double[_columns], (o, _, row) =>
+            {
+                Read(o, row);
+                foreach (LowRankRows delta in deltas)
+                    delta.AddRow(o, row);
+                double sum = 0;
+                foreach (double v in row)
+                    sum += v * v;
+                squares[o] = sum;
+                return row;
+            }, _ => { });
+        }
+        for (int o = 0; o < gains.Length; o++)
+            gains[o] = squares[o] > 0 ? gains[o] / Math.Sqrt(squares[o]) : 0;
+        return gains;
+    }
+
+    private void Read(int row, double[] destination)
+    {
+        ReadOnlySpan<float> stored = _weight.AsSpan(row * _columns, _columns);
+        for (int i = 0; i < destination.Length; i++)
+            destination[i] = stored[i];
+    }
+}
