@@ -1,4 +1,16 @@
-using EdgeLora.Cli.Verbs;
-using Spectre.Console;
+using System.Text;
+using EdgeLora.Cli;
 
-return args is ["demo"] ? DemoVerb.Run(DemoVerb.ShippedTree(), AnsiConsole.Console) : 2;
+UTF8Encoding utf8 = new(encoderShouldEmitUTF8Identifier: false);
+using StreamWriter output = new(Console.OpenStandardOutput(), utf8) { NewLine = "\n" };
+using StreamReader input = new(Console.OpenStandardInput(), utf8);
+int code = await EdgeLoraCommand.InvokeAsync(args, new CommandIo(output, Console.Error, input, Console.IsOutputRedirected, Console.IsErrorRedirected)).ConfigureAwait(false);
+try
+{
+    output.Flush();
+}
+catch (IOException)
+{
+    // The reader of a pipe left: nobody is there to be told.
+}
+return code;

@@ -22,7 +22,7 @@ public sealed class GgufCheckpoint
         if (!GgufNames.Architectures.Contains(Architecture))
             throw new ModelFileException(file.FilePath, $"key 'general.architecture': expected one of {string.Join(", ", GgufNames.Architectures)}, found {Architecture}");
         ConfigJson = GgufConfig.Read(file, Architecture);
-        Config = HfConfig.Parse(file.FilePath, Encoding.UTF8.GetBytes(ConfigJson.ToJsonString()));
+        Config = HfConfig.Parse(file.FilePath, System.Text.Encoding.UTF8.GetBytes(ConfigJson.ToJsonString()));
         List<string> unmapped = [];
         foreach (GgufTensorInfo info in file.TensorInfos)
             if (GgufNames.ToHuggingFace(Architecture, info.Name) is { } name)

@@ -1,0 +1,173 @@
+using System.Text.Json;
+using EdgeLora.Cli;
+using EdgeLora.Core;
+using EdgeLora.Models;
+using Xunit;
+
+namespace EdgeLora.Tests.Cli;
+
+public sealed class CommandLineTests : IDisposable
+{
+    private static readonly string s_tree = Path.Combine(SharedFolder.Repository, "adapters", "nano");
+    private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-cli-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData("nonsense")]
+    [InlineData("run")]
+    [InlineData("run", "x", "--device", "abacus")]
+    [InlineData("run", "x", "--tokens", "1,two")]
+    [InlineData("run", "x", "-p", "a", "--tokens", "1")]
+    [InlineData("run", "x", "-p", "a", "--max-tokens", "-1")]
+    [InlineData("logits", "x", "-o", "y.safetensors")]
+    [InlineData("verify", "golden")]
+    public void Wrong_usage_exits_with_2_and_says_why_on_the_error_output(params string[] args)
+    {
+        (int code, string output, string error) = Run(null, args);
+        Assert.Equal(2, code);
+        Assert.Empty(output);
+        Assert.Contains("edgelora", error);
+    }
+
+    [Fact]
+    public void A_missing_model_exits_with_1_and_is_named()
+    {
+        (int code, string output, string error) = Run(null, "run", "no-such-model", "-p", "a");
+        Assert.Equal(1, code);
+        Assert.Empty(output);
+        Assert.Contains("no-such-model", error);
+        Assert.DoesNotContain("   at ", error);
+    }
+
+    [Fact]
+    public void A_node_that_is_not_there_exits_with_1_and_the_nodes_are_named()
+    {
+        (int code, _, string error) = Run(null, "run", s_tree, "--at", "nowhere", "--tokens", "1");
+        Assert.Equal(1, code);
+        Assert.Contains("shakespeare/kings", error);
+    }
+
+    [Fact]
+    public void Help_names_every_verb()
+    {
+        (int code, string output, _) = Run(null, "--help");
+        Assert.Equal(0, code);
+        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "merge", "eval", "logits", "tokenize", "devices", "verify" })
+            Assert.Contains($"\n  {verb} ", output);
+    }
+
+    [Fact]
+    public void Run_streams_the_text_that_its_json_names()
+    {
+        string[] args = ["run", s_tree, "--at", "shakespeare", "-p", "The king", "--greedy", "--max-tokens", "12", "--device", "reference"];
+        (int code, string text, _) = Run(null, args);
+        Assert.Equal(0, code);
+        JsonElement json = Json([.. args, "--json"]);
+        Assert.Equal(text, json.GetProperty("text").GetString());
+        Assert.Equal(12, json.GetProperty("tokens").GetArrayLength());
+        Assert.Equal("maxTokens", json.GetProperty("stopReason").GetString());
+        Assert.True(json.GetProperty("promptTokens").GetInt32() > 0);
+    }
+
+    [Fact]
+    public void Logits_writes_one_row_a_token_and_nests_where_the_file_does()
+    {
+        string file = Path.Combine(_folder, "tokens.json"), output = Path.Combine(_folder, "logits.safetensors");
+        File.WriteAllText(file, "[[1,2,3],[4,5,6]]");
+        JsonElement json = Json("logits", s_tree, "--at", "shakespeare/kings", "--tokens-file", file, "-o", output, "--json");
+        Assert.Equal([2, 3], json.GetProperty("shape").EnumerateArray().Take(2).Select(x => x.GetInt32()));
+        using TensorFile all = Safetensors.Open(output);
+        string single = Path.Combine(_folder, "single.safetensors");
+        Assert.Equal(0, Run(null, "logits", s_tree, "--at", "shakespeare/kings", "--tokens", "4,5,6", "-o", single).Code);
+        using TensorFile one = Safetensors.Open(single);
+        Assert.Equal(2, one.Tensors["logits"].Shape.Rank);
+        Assert.True(all.Tensors["logits"].Floats[(int)one.Tensors["logits"].Shape.Elements..].SequenceEqual(one.Tensors["logits"].Floats));
+    }
+
+    [Fact]
+    public void Merged_logits_are_those_of_the_node()
+    {
+        string merged = Path.Combine(_folder, "merged"), a = Path.Combine(_folder, "a.safetensors"), b = Path.Combine(_folder, "b.safetensors");
+        Assert.Equal(0, Run(null, "merge", s_tree, "--at", "shakespeare/kings", "-o", merged).Code);
+        Assert.Equal(0, Run(null, "logits", merged, "--tokens", "1,2,3,4", "-o", a).Code);
+        Assert.Equal(0, Run(null, "logits", s_tree, "--at", "shakespeare/kings", "--tokens", "1,2,3,4", "-o", b).Code);
+        using TensorFile x = Safetensors.Open(a), y = Safetensors.Open(b);
+        Assert.InRange(GoldenError.Relative(x.Tensors["logits"].Floats, y.Tensors["logits"].Floats), 0, 2e-5);
+        Assert.Equal(1, Run(null, "merge", s_tree, "--at", "shakespeare", "-o", merged).Code);
+        Assert.Single(Directory.GetDirectories(_folder));
+    }
+
+    [Fact]
+    public void Tokenize_answers_line_by_line_and_decodes_back()
+    {
+        (int code, string output, _) = Run("\"Hello there\"\n\"\\u00e9t\\u00e9\"\n", "tokenize", s_tree, "--jsonl");
+        Assert.Equal(0, code);
+        string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(2, lines.Length);
+        using JsonDocument first = JsonDocument.Parse(lines[0]);
+        JsonElement ids = first.RootElement.GetProperty("ids");
+        Assert.Equal(ids.GetArrayLength(), first.RootElement.GetProperty("offsets").GetArrayLength());
+        Assert.Equal("Hello there", Run(null, "tokenize", s_tree, "--decode", "-p", ids.GetRawText()).Output);
+    }
+
+    [Fact]
+    public void A_walk_names_what_it_leaves_and_enters()
+    {
+        JsonElement walk = Json("tree", s_tree, "--walk", "shakespeare/kings/richard", "assistant", "--json").GetProperty("walk");
+        Assert.Equal(["shakespeare/kings/richard", "shakespeare/kings", "shakespeare"], walk.GetProperty("leave").EnumerateArray().Select(x => x.GetString()));
+        Assert.Equal(["assistant"], walk.GetProperty("enter").EnumerateArray().Select(x => x.GetString()));
+        Assert.Equal(4, walk.GetProperty("edges").GetInt32());
+    }
+
+    [Fact]
+    public void An_adapter_goes_to_elora_and_back_with_its_fingerprint()
+    {
+        string source = Path.Combine(s_tree, "holmes"), elora = Path.Combine(_folder, "holmes.elora"), back = Path.Combine(_folder, "holmes");
+        Assert.Equal(0, Run(null, "convert", source, elora).Code);
+        Assert.Equal(0, Run(null, "convert", elora, back).Code);
+        string? Print(string path) => Json("inspect", path, "--base", Path.Combine(s_tree, "base"), "--json").GetProperty("fingerprint").GetString();
+        Assert.Equal(Print(source), Print(elora));
+        Assert.Equal(Print(source), Print(back));
+    }
+
+    [Fact]
+    public void Inspect_refuses_a_broken_file_by_name()
+    {
+        string file = Path.Combine(_folder, "broken.safetensors");
+        File.WriteAllBytes(file, [1, 2, 3]);
+        (int code, string output, string error) = Run(null, "inspect", file, "--json");
+        Assert.Equal(1, code);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.False(json.RootElement.GetProperty("ok").GetBoolean());
+        Assert.True(json.RootElement.GetProperty("faults").GetArrayLength() > 0);
+        Assert.Contains("broken.safetensors", error);
+    }
+
+    [Fact]
+    public void Perplexity_does_not_depend_on_the_chunks_of_a_window()
+    {
+        string file = Path.Combine(_folder, "text.txt");
+        File.WriteAllText(file, string.Concat(Enumerable.Repeat("Once more unto the breach, dear friends, once more. ", 12)));
+        JsonElement json = Json("eval", s_tree, "--at", "shakespeare", "--text", file, "--window", "64", "--stride", "32", "--json");
+        Assert.True(json.GetProperty("tokens").GetInt64() > 64);
+        Assert.Equal(Math.Exp(json.GetProperty("meanNll").GetDouble()), json.GetProperty("perplexity").GetDouble(), 1e-6);
+    }
+
+    private static (int Code, string Output, string Error) Run(string? input, params string[] args)
+    {
+        using StringWriter output = new(), error = new();
+        int code = EdgeLoraCommand.Invoke(args, output, error, input is null ? null : new StringReader(input));
+        return (code, output.ToString(), error.ToString());
+    }
+
+    // One document on one line, and nothing else.
+    private static JsonElement Json(params string[] args)
+    {
+        (int code, string output, string error) = Run(null, args);
+        Assert.True(code == 0, error);
+        Assert.Equal(output.Length - 1, output.IndexOf('\n'));
+        using JsonDocument document = JsonDocument.Parse(output);
+        return document.RootElement.Clone();
+    }
+}

@@ -1,0 +1,52 @@
+using System.CommandLine;
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli;
+
+/// <summary>The model of a verb: a tree or a plain model, where to stand in it, and the device.</summary>
+internal sealed class HostArguments
+{
+    /// <summary>Adds the arguments to <paramref name="command"/>.</summary>
+    public HostArguments(Command command, bool withBlend = false)
+    {
+        command.Add(Source);
+        command.Add(At);
+        command.Add(Adapter);
+        if (withBlend)
+            command.Add(Blend);
+        Device.AddTo(command);
+    }
+
+    public Argument<string> Source { get; } = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, or a .gguf file." };
+
+    public Option<string?> At { get; } = new("--at") { Description = "Node to stand on, a path in the tree such as support/alice. Default: the root; with --adapter: the last adapter.", HelpName = "path" };
+
+    public Option<string[]> Adapter { get; } = new("--adapter") { Description = "Adapter folder or .elora file on a plain model; repeated: each builds on the one before. Default: none.", HelpName = "folder" };
+
+    public Option<string?> Blend { get; } = new("--blend") { Description = "Weighted sum of nodes instead of one: a=0.3,b/c=0.7. Default: none.", HelpName = "node=strength,…" };
+
+    public DeviceArguments Device { get; } = new();
+
+    /// <summary>Opens the host.</summary>
+    public EdgeHost Open(ParseResult result) => EdgeHost.Open(result.GetRequiredValue(Source), new EdgeHostOptions
+    {
+        Device = Device.Name(result),
+        Threads = Device.Threads(result),
+        Adapters = result.GetValue(Adapter) ?? [],
+    });
+
+    /// <summary>Goes where the arguments say.</summary>
+    public AdapterPath Enter(EdgeHost host, ParseResult result)
+    {
+        string? at = result.GetValue(At), blend = result.GetValue(Blend);
+        if (blend is not null)
+            return at is null ? host.Blend(Numbers.Blend(blend)) : throw new UsageException("--blend and --at: give one of them");
+        return host.Enter(at ?? Default(host, result));
+    }
+
+    /// <summary>The node that the arguments name.</summary>
+    public string Node(EdgeHost host, ParseResult result) => result.GetValue(At) ?? Default(host, result);
+
+    private string Default(EdgeHost host, ParseResult result) => result.GetValue(Adapter) is { Length: > 0 } ? host.Tree.Nodes[^1].Path : "";
+}

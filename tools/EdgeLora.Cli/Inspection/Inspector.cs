@@ -1,0 +1,221 @@
+using EdgeLora.Cli.Verbs;
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli.Inspection;
+
+/// <summary>Finds out what a file or folder is by reading it as its reader would.</summary>
+internal static class Inspector
+{
+    /// <summary>Inspects a path; an adapter also against the model at <paramref name="model"/>, where it is given.</summary>
+    public static InspectReport Inspect(string path, string? model)
+    {
+        InspectReport report = new(path);
+        try
+        {
+            if (Directory.Exists(path))
+                Folder(report, path, model);
+            else if (File.Exists(path))
+                OneFile(report, path, model);
+            else
+                report.Faults.Add("no such file or folder");
+        }
+        catch (ModelFileException e)
+        {
+            report.Faults.AddRange(e.Faults);
+        }
+        catch (Exception e) when (e is IOException or NotSupportedException or InvalidDataException or ArgumentException or UnauthorizedAccessException)
+        {
+            report.Faults.Add(e.Message);
+        }
+        return report;
+    }
+
+    private static void Folder(InspectReport report, string path, string? model)
+    {
+        if (AdapterTree.IsAdapter(path) || Directory.EnumerateFiles(path, "adapter_model.*").Any())
+            Adapter(report, path, model);
+        else if (File.Exists(Path.Combine(path, "config.json")))
+            Model(report, path, "Hugging Face folder");
+        else if (new[] { Path.Combine("base", "config.json"), "base.gguf", "base.json" }.Any(f => File.Exists(Path.Combine(path, f))))
+            Tree(report, path);
+        else if (File.Exists(Path.Combine(path, "model.safetensors.index.json")))
+            OneFile(report, Path.Combine(path, "model.safetensors.index.json"), model);
+        else if (File.Exists(Path.Combine(path, "model.safetensors")))
+            OneFile(report, Path.Combine(path, "model.safetensors"), model);
+        else
+            Tokens(report, path);
+    }
+
+    private static void OneFile(InspectReport report, string path, string? model)
+    {
+        string name = Path.GetFileName(path).ToLowerInvariant(), extension = Path.GetExtension(name);
+        report.Bytes = new FileInfo(path).Length;
+        if (extension == EdgeAdapter.Extension)
+            Adapter(report, path, model);
+        else if (extension == ".gguf")
+            Gguf(report, path);
+        else if (extension == ".safetensors" || name.EndsWith(".safetensors.index.json", StringComparison.Ordinal))
+            Tensors(report, "safetensors", Safetensors.Open(path));
+        else if (extension is ".bin" or ".pt" or ".pth" or ".ckpt" or ".pkl")
+            Tensors(report, "torch pickle in a zip", TorchPickle.Open(path));
+        else if (name == "adapter_config.json")
+            Config(report, PeftConfig.Read(path));
+        else if (name == "tokenizer.json" || extension is ".model" or ".tiktoken" or ".txt" || name == "vocab.json")
+            Tokens(report, path);
+        else if (extension == ".json")
+            Config(report, path);
+        else
+            report.Faults.Add("is of no known format: expected .safetensors, .gguf, .bin, .elora, a tokenizer or a config");
+    }
+
+    private static void Tensors(InspectReport report, string format, TensorFile file)
+    {
+        using (file)
+        {
+            report.Kind = "tensors";
+            report.Format = format;
+            report.Take([.. file.Tensors.Values]);
+            foreach ((string name, string value) in file.Metadata.OrderBy(m => m.Key, StringComparer.Ordinal))
+                report.Facts.Add(("metadata." + name, value));
+        }
+    }
+
+    private static void Adapter(InspectReport report, string path, string? model)
+    {
+        report.Kind = "adapter";
+        using (PeftAdapter adapter = PeftAdapter.Open(path))
+        {
+            report.Format = adapter.Header is null ? "PEFT" : ".elora";
+            Config(report, adapter.Config);
+            report.Kind = "adapter";
+            report.Take([.. adapter.Tensors.Values]);
+            if (adapter.Header is { } header)
+            {
+                report.Facts.Add(("name", header.Name));
+                report.Facts.Add(("parentFingerprint", header.ParentFingerprint));
+                report.Facts.Add(("baseFingerprint", header.BaseFingerprint));
+            }
+            report.Facts.Add(("modules", adapter.Modules.Count));
+        }
+        if (model is null)
+            return;
+        using EdgeHost host = EdgeHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = [] });
+        if (PeftAdapter.LayerReplication(path) is { } layers)
+        {
+            using ReferenceBackend backend = new();
+            using DecoderModel stacked = DecoderModel.Load(BaseCheckpoint.Open(host.Model.Checkpoint.Path), backend, layers);
+            Fit(report, path, stacked);
+        }
+        else
+        {
+            Fit(report, path, host.Model);
+        }
+    }
+
+    private static void Fit(InspectReport report, string path, DecoderModel model)
+    {
+        try
+        {
+            using LoraAdapter fitted = LoraAdapter.Load(path, "adapter", model.Sites);
+            report.Facts.Add(("form", fitted.Form));
+            report.Facts.Add(("minRank", fitted.MinRank));
+            report.Facts.Add(("maxRank", fitted.MaxRank));
+            report.Facts.Add(("sites", fitted.Deltas.Count));
+            report.Facts.Add(("fits", true));
+        }
+        catch (ModelFileException)
+        {
+            report.Facts.Add(("fits", false));
+            throw;
+        }
+    }
+
+    private static void Config(InspectReport report, PeftConfig config)
+    {
+        report.Kind = "adapter config";
+        report.Format = report.Format.Length == 0 ? "PEFT" : report.Format;
+        report.Facts.Add(("rank", config.Rank));
+        report.Facts.Add(("alpha", config.Alpha));
+        report.Facts.Add(("scale", config.Alpha / (config.UseRsLora ? Math.Sqrt(config.Rank) : config.Rank)));
+        report.Facts.Add(("rsLora", config.UseRsLora));
+        report.Facts.Add(("dora", config.UseDora));
+        report.Facts.Add(("bias", config.Bias));
+        if (config.TargetModules is { } targets)
+            report.Facts.Add(("targets", targets));
+        if (config.ModulesToSave.Count > 0)
+            report.Facts.Add(("modulesToSave", config.ModulesToSave));
+    }
+
+    private static void Config(InspectReport report, string path)
+    {
+        report.Kind = "config";
+        report.Format = "Hugging Face";
+        HfConfig config = HfConfig.Read(path);
+        config.ValidateDecoder();
+        report.Facts.Add(("modelType", config.ModelType));
+        foreach (string field in config.Fields.Where(f => f.EndsWith("_size", StringComparison.Ordinal) || f.StartsWith("num_", StringComparison.Ordinal)))
+            if (config.TryGetInt(field, 0, int.MaxValue, out int value))
+                report.Facts.Add((field, value));
+    }
+
+    private static void Gguf(InspectReport report, string path)
+    {
+        bool adapter;
+        using (GgufFile file = GgufFile.Open(path))
+        {
+            report.Format = $"GGUF v{file.Version}";
+            report.Tensors.AddRange(file.TensorInfos.Select(t => new TensorLine(t.Name, t.TypeName, t.Shape, t.ByteLength)));
+            report.Bytes = file.TensorInfos.Sum(t => t.ByteLength);
+            adapter = file.GetString("general.type", "model") == "adapter";
+            report.Kind = adapter ? "adapter" : file.Contains("token_embd.weight") ? "model" : "tensors";
+            foreach ((string key, object value) in file.Metadata.Where(m => m.Value is string or bool or byte or sbyte or short or ushort or int or uint or long or ulong or float or double))
+                report.Facts.Add(("metadata." + key, value is float or double ? Convert.ToDouble(value) : value is byte or sbyte or short or ushort or int or uint or long ? Convert.ToInt64(value) : value));
+        }
+        if (report.Kind == "model")
+            Model(report, path, report.Format);
+    }
+
+    private static void Model(InspectReport report, string path, string format)
+    {
+        report.Kind = "model";
+        report.Format = format;
+        using ReferenceBackend backend = new();
+        BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
+        if (report.Tensors.Count == 0)
+            report.Take([.. checkpoint.Weights.Tensors.Values]);
+        using DecoderModel model = DecoderModel.Load(checkpoint, backend);
+        ModelConfig config = model.Config;
+        report.Fingerprint = model.BaseFingerprint;
+        report.Facts.AddRange([("modelType", config.ModelType), ("layers", config.Layers), ("hidden", config.HiddenSize), ("heads", config.Heads), ("kvHeads", config.KvHeads),
+            ("headSize", config.HeadSize), ("feedForward", config.FeedForward), ("vocabulary", config.Vocabulary), ("context", config.ContextLength), ("tiedHead", config.TiedHead), ("sites", model.Sites.Sites.Count)]);
+    }
+
+    private static void Tree(InspectReport report, string path)
+    {
+        report.Kind = "tree";
+        report.Format = "folders";
+        using EdgeHost host = EdgeHost.Open(path, new EdgeHostOptions { Device = "reference" });
+        report.Bytes = host.Model.ByteLength;
+        report.Fingerprint = host.Model.BaseFingerprint;
+        report.Facts.Add(("modelType", host.Model.Config.ModelType));
+        report.Facts.Add(("nodes", host.Tree.Nodes.Count - 1));
+        foreach (AdapterNode node in host.Tree.Nodes.Skip(1))
+        {
+            host.Store.TryStage(node);
+            report.Facts.Add(("node." + node.Path, node.Faults.Count == 0 ? FormattableString.Invariant($"{node.Form} r {node.MinRank}..{node.MaxRank}, alpha {node.Alpha}, {node.ByteLength} bytes") : "faulted"));
+            report.Faults.AddRange(node.Faults.Select(f => $"{node.Path}: {f}"));
+        }
+    }
+
+    private static void Tokens(InspectReport report, string path)
+    {
+        Tokenizer tokenizer = TokenizeVerb.Open(path);
+        report.Kind = "tokenizer";
+        report.Format = Path.GetFileName(path);
+        report.Facts.Add(("vocabulary", tokenizer.VocabularySize));
+        foreach ((string role, string token) in tokenizer.SpecialTokens.OrderBy(t => t.Key, StringComparer.Ordinal))
+            report.Facts.Add((role, token));
+        report.Facts.Add(("chatTemplate", tokenizer.ChatTemplate is not null));
+    }
+}

@@ -1,0 +1,74 @@
+using System.CommandLine;
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli.Verbs;
+
+/// <summary><c>convert</c>: one format into another.</summary>
+internal static class ConvertVerb
+{
+    public static Command Create(CommandIo io)
+    {
+        Command command = new("convert", "Convert a PEFT folder to .elora or back, a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder.");
+        Argument<string> from = new("in") { Description = "What to read: an adapter folder, .elora, or .bin." };
+        Argument<string> to = new("out") { Description = "What to write: .elora, .safetensors, or a new folder." };
+        Option<string?> tokenizer = new("--tokenizer") { Description = "llama2.c tokenizer file. Default: tok512.bin or tokenizer.bin beside the checkpoint.", HelpName = "file" };
+        Option<bool> json = new("--json") { Description = "Print one line of JSON." };
+        command.Add(from);
+        command.Add(to);
+        command.Add(tokenizer);
+        command.Add(json);
+        command.SetAction(result =>
+        {
+            string source = result.GetRequiredValue(from), target = result.GetRequiredValue(to);
+            if (result.GetValue(tokenizer) is { } file && !File.Exists(file))
+                throw new FileNotFoundException($"{file}: no such tokenizer file");
+            string what = Convert(source, target, result.GetValue(tokenizer));
+            if (result.GetValue(json))
+                io.WriteJson(w =>
+                {
+                    w.WriteString("input", source);
+                    w.WriteString("output", target);
+                    w.WriteString("conversion", what);
+                });
+            else
+                io.Error.WriteLine($"{target}: {what}");
+            return EdgeLoraCommand.Ok;
+        });
+        return command;
+    }
+
+    private static string Convert(string source, string target, string? tokenizer)
+    {
+        bool toElora = Has(target, EdgeAdapter.Extension), toSafetensors = Has(target, ".safetensors");
+        if (!File.Exists(source) && !Directory.Exists(source))
+            throw new FileNotFoundException($"{source}: no such file or folder");
+        if (AdapterTree.IsAdapter(source) || Has(source, EdgeAdapter.Extension))
+        {
+            using PeftAdapter adapter = PeftAdapter.Open(source);
+            if (toElora)
+            {
+                string name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(source)));
+                adapter.WriteElora(target, adapter.Header?.Name ?? name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "");
+                return "an adapter as .elora";
+            }
+            if (toSafetensors)
+                throw new UsageException("an adapter becomes .elora or a folder: its config would be lost in .safetensors");
+            OutputFolder.Write(target, folder => PeftAdapter.Write(folder, adapter.Config, adapter.Tensors.Values));
+            return "an adapter as a PEFT folder";
+        }
+        if (Has(source, ".bin") || Has(source, ".pt") || Has(source, ".pth"))
+        {
+            if (toSafetensors)
+            {
+                using TensorFile torch = TorchPickle.Open(source);
+                Safetensors.Write(target, torch.Tensors.Values, new Dictionary<string, string> { ["format"] = "pt" });
+                return $"{torch.Tensors.Count} tensors as .safetensors";
+            }
+            throw new NotSupportedException($"{source}: expected a torch .bin with an .safetensors output");
+        }
+        throw new UsageException($"{source} -> {target}: expected an adapter folder, .elora or .bin");
+    }
+
+    private static bool Has(string path, string extension) => path.EndsWith(extension, StringComparison.OrdinalIgnoreCase);
+}

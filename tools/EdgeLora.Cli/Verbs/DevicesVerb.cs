@@ -1,0 +1,44 @@
+using System.CommandLine;
+using Spectre.Console;
+
+namespace EdgeLora.Cli.Verbs;
+
+/// <summary><c>devices</c>: what models can run on here.</summary>
+internal static class DevicesVerb
+{
+    public static Command Create(CommandIo io)
+    {
+        Command command = new("devices", "List what models can run on here; the first column is what --device takes.");
+        Option<bool> json = new("--json") { Description = "Print one line of JSON." };
+        command.Add(json);
+        command.SetAction(result =>
+        {
+            IReadOnlyList<DeviceInfo> devices = EdgeHost.Devices();
+            if (result.GetValue(json))
+            {
+                io.WriteJson(w =>
+                {
+                    w.WriteStartArray("devices");
+                    foreach (DeviceInfo device in devices)
+                    {
+                        w.WriteStartObject();
+                        w.WriteString("id", device.Id);
+                        w.WriteString("name", device.Name);
+                        w.WriteString("kind", device.Kind);
+                        w.WriteString("detail", device.Detail);
+                        w.WriteBoolean("default", device.IsDefault);
+                        w.WriteEndObject();
+                    }
+                    w.WriteEndArray();
+                });
+                return EdgeLoraCommand.Ok;
+            }
+            Table table = new Table().Border(TableBorder.None).AddColumns("id", "name", "kind", "detail");
+            foreach (DeviceInfo device in devices)
+                table.AddRow(new Text(device.Id + (device.IsDefault ? " *" : "")), new Text(device.Name), new Text(device.Kind), new Text(device.Detail));
+            io.Console().Write(table);
+            return EdgeLoraCommand.Ok;
+        });
+        return command;
+    }
+}
