@@ -1,0 +1,168 @@
+using System.Buffers.Binary;
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>tokenizer.model: the protobuf ModelProto of sentencepiece_model.proto. pieces = 1, trainer_spec = 2, normalizer_spec = 3.</summary>
+internal static class SentencePieceFile
+{
+    public static TokenizerParts Read(string path, TokenizerConfig config)
+    {
+        byte[] bytes = File.ReadAllBytes(path);
+        List<SentencePiece> pieces = [];
+        Settings settings = new();
+        try
+        {
+            ProtobufReader reader = new(bytes);
+            while (reader.Next(out int field, out ReadOnlySpan<byte> value, out _))
+                switch (field)
+                {
+                    case 1: pieces.Add(Piece(value)); break;
+                    case 2: settings.ReadTrainer(value); break;
+                    case 3: settings.ReadNormalizer(value); break;
+                }
+        }
+        catch (FormatException e)
+        {
+            throw new ModelFileException(path, $"not a tokenizer.model: {e.Message}", e);
+        }
+        if (pieces.Count == 0)
+            throw new ModelFileException(path, "not a tokenizer.model: no pieces");
+        return Parts(path, settings.Build(pieces), config);
+    }
+
+    /// <summary>The pipeline over a SentencePiece vocabulary, from whatever file it came.</summary>
+    public static TokenizerParts Parts(string path, SentencePieceVocabulary vocabulary, TokenizerConfig config)
+    {
+        Dictionary<string, int> ids = new(vocabulary.Pieces.Count);
+        List<AddedToken> added = [.. config.AddedTokens];
+        for (int id = 0; id < vocabulary.Pieces.Count; id++)
+        {
+            SentencePiece piece = vocabulary.Pieces[id];
+            ids.TryAdd(piece.Text, id);
+            if (piece.Kind == PieceKind.Control && !added.Exists(t => t.Content == piece.Text))
+                added.Add(new(id, piece.Text, Special: true));
+        }
+        // The unknown piece is text: it decodes to its own surface.
+        string? unknown = vocabulary.UnknownId is { } u ? vocabulary.Pieces[u].Text : null;
+        added.RemoveAll(t => t.Content == unknown || (ids.TryGetValue(t.Content, out int id) && vocabulary.Pieces[id].Kind is PieceKind.UserDefined));
+        return new(path, new SentencePieceModel(new(ids), vocabulary))
+        {
+            Normalizer = new SentencePieceNormalizer(vocabulary, prefixFirstOnly: config.Legacy == false),
+            Decoder = new SentencePieceDecoder(vocabulary),
+            AddedTokens = added,
+            UnknownToken = unknown,
+        };
+    }
+
+    private static SentencePiece Piece(ReadOnlySpan<byte> bytes)
+    {
+        string text = "";
+        float score = 0;
+        PieceKind kind = PieceKind.Normal;
+        ProtobufReader reader = new(bytes);
+        while (reader.Next(out int field, out ReadOnlySpan<byte> value, out ulong number))
+            switch (field)
+            {
+                case 1: text = System.Text.Encoding.UTF8.GetString(value); break;
+                case 2: score = BitConverter.UInt32BitsToSingle((uint)number); break;
+                case 3: kind = number is >= 1 and <= 6 ? (PieceKind)number : throw new FormatException($"piece \"{text}\" has the unknown type {number}"); break;
+            }
+        return float.IsFinite(score) ? new(text, score, kind) : throw new FormatException($"the score of piece \"{text}\" is not finite");
+    }
+
+    private sealed class Settings
+    {
+        private SentencePieceKind _kind = SentencePieceKind.Unigram;
+        private bool _byteFallback, _asSuffix, _dummyPrefix = true, _removeExtra = true, _escape = true;
+        private string _surface = " \u2047 ";
+        private CharacterMap _map = new([]);
+
+        public void ReadTrainer(ReadOnlySpan<byte> bytes)
+        {
+            ProtobufReader reader = new(bytes);
+            while (reader.Next(out int field, out ReadOnlySpan<byte> value, out ulong number))
+                switch (field)
+                {
+                    case 3: _kind = number is >= 1 and <= 4 ? (SentencePieceKind)number : throw new FormatException($"unknown model type {number}"); break;
+                    case 24: _asSuffix = number != 0; break;
+                    case 35: _byteFallback = number != 0; break;
+                    case 44: _surface = System.Text.Encoding.UTF8.GetString(value); break;
+                }
+        }
+
+        public void ReadNormalizer(ReadOnlySpan<byte> bytes)
+        {
+            ProtobufReader reader = new(bytes);
+            while (reader.Next(out int field, out ReadOnlySpan<byte> value, out ulong number))
+                switch (field)
+                {
+                    case 2: _map = new(value); break;
+                    case 3: _dummyPrefix = number != 0; break;
+                    case 4: _removeExtra = number != 0; break;
+                    case 5: _escape = number != 0; break;
+                }
+        }
+
+        public SentencePieceVocabulary Build(List<SentencePiece> pieces) => new(pieces)
+        {
+            Kind = _kind,
+            ByteFallback = _byteFallback,
+            AddDummyPrefix = _dummyPrefix,
+            RemoveExtraWhitespaces = _removeExtra,
+            EscapeWhitespaces = _escape,
+            WhitespaceAsSuffix = _asSuffix,
+            UnknownSurface = _surface,
+            Map = _map,
+        };
+    }
+}
+
+/// <summary>Reads the fields of one protobuf message.</summary>
+internal ref struct ProtobufReader(ReadOnlySpan<byte> bytes)
+{
+    private ReadOnlySpan<byte> _rest = bytes;
+
+    /// <summary>The next field: its bytes (wire type 2) or its number (0, 1, 5). False at the end; a broken field is a <see cref="FormatException"/>.</summary>
+    public bool Next(out int field, out ReadOnlySpan<byte> value, out ulong number)
+    {
+        field = 0;
+        value = default;
+        number = 0;
+        if (_rest.IsEmpty)
+            return false;
+        ulong tag = Varint();
+        field = tag >> 3 is > 0 and <= int.MaxValue ? (int)(tag >> 3) : throw new FormatException($"a field has the number {tag >> 3}");
+        switch (tag & 7)
+        {
+            case 0: number = Varint(); break;
+            case 1: number = BinaryPrimitives.ReadUInt64LittleEndian(Take(8)); break;
+            case 2: value = Take(Varint()); break;
+            case 5: number = BinaryPrimitives.ReadUInt32LittleEndian(Take(4)); break;
+            default: throw new FormatException($"field {field} has the unknown wire type {tag & 7}");
+        }
+        return true;
+    }
+
+    private ReadOnlySpan<byte> Take(ulong count)
+    {
+        if (count > (ulong)_rest.Length)
+            throw new FormatException($"{count} bytes are announced, {_rest.Length} are left at the end");
+        ReadOnlySpan<byte> taken = _rest[..(int)count];
+        _rest = _rest[(int)count..];
+        return taken;
+    }
+
+    private ulong Varint()
+    {
+        ulong value = 0;
+        for (int shift = 0; shift < 64; shift += 7)
+        {
+            byte b = Take(1)[0];
+            value |= (ulong)(b & 0x7F) << shift;
+            if (b < 0x80)
+                return value;
+        }
+        throw new FormatException("a number of more than ten bytes");
+    }
+}
