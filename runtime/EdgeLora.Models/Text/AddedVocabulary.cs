@@ -12,6 +12,7 @@ internal sealed class AddedVocabulary
     private readonly Dictionary<int, AddedToken> _byId = [];
     private readonly Dictionary<string, AddedToken> _byContent = [];
     private readonly HashSet<string> _special = [];
+    private readonly Dictionary<int, string> _decoded = [];
     private readonly AddedToken[] _tokens;
     private readonly PieceTrie? _raw, _normalized;
     private readonly TextNormalizer? _normalizer;
@@ -29,6 +30,8 @@ internal sealed class AddedVocabulary
                 _special.Add(token.Content);
         }
         _tokens = [.. _byContent.Values];
+        foreach (AddedToken token in _tokens)
+            _decoded[token.Id] = Normalize(token).ToString();
         _raw = Build(normalized: false);
         _normalized = Build(normalized: true);
     }
@@ -59,6 +62,17 @@ internal sealed class AddedVocabulary
         return result;
     }
 
+    /// <summary>What a decoder sees: the content as it is found in the text, thus normalized where the token says so. Null for no added token.</summary>
+    public string? Decoded(int id) => _decoded.GetValueOrDefault(id);
+
+    private NormalizedText Normalize(AddedToken token)
+    {
+        NormalizedText content = new(token.Content);
+        if (token.Normalized)
+            _normalizer?.Apply(content);
+        return content;
+    }
+
     private PieceTrie? Build(bool normalized)
     {
         List<(string, int)> contents = [];
@@ -66,9 +80,7 @@ internal sealed class AddedVocabulary
         {
             if (_tokens[i].Normalized != normalized)
                 continue;
-            NormalizedText content = new(_tokens[i].Content);
-            if (normalized)
-                _normalizer?.Apply(content);
+            NormalizedText content = Normalize(_tokens[i]);
             if (content.Length > 0)
                 contents.Add((content.ToString(), i));
         }

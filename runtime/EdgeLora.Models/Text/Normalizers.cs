@@ -113,7 +113,7 @@ internal sealed class BertNormalizer(bool cleanText, bool handleChinese, bool st
 
     private static bool IsControl(int c) => c is not ('\t' or '\n' or '\r')
         && CodePoints.Category(c) is System.Globalization.UnicodeCategory.Control or System.Globalization.UnicodeCategory.Format
-            or System.Globalization.UnicodeCategory.OtherNotAssigned or System.Globalization.UnicodeCategory.PrivateUse or System.Globalization.UnicodeCategory.Surrogate;
+            or System.Globalization.UnicodeCategory.PrivateUse or System.Globalization.UnicodeCategory.Surrogate;
 
     private static void SetChineseApart(NormalizedText text)
     {

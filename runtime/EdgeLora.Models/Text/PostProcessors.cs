@@ -22,9 +22,9 @@ internal abstract class PostProcessor
             (int start, int end) = offsets[i];
             if (leading > 0)
             {
-                // The space that was put in front is not in the text.
-                if ((i == 0 || start == 0) && addPrefixSpace)
-                    leading--;
+                // A single one may have been put in front, and is not in the text then.
+                if ((i == 0 || start == 0) && addPrefixSpace && leading == 1)
+                    leading = 0;
                 start = Math.Min(start + leading, end);
             }
             if (trailing > 0 && end >= trailing)

@@ -35,7 +35,8 @@ internal static class SentencePieceFile
     public static TokenizerParts Parts(string path, SentencePieceVocabulary vocabulary, TokenizerConfig config)
     {
         Dictionary<string, int> ids = new(vocabulary.Pieces.Count);
-        List<AddedToken> added = [.. config.AddedTokens];
+        // An id that means another piece here was counted for another file.
+        List<AddedToken> added = [.. config.AddedTokens.Where(t => t.Id >= vocabulary.Pieces.Count || vocabulary.Pieces[t.Id].Text == t.Content)];
         for (int id = 0; id < vocabulary.Pieces.Count; id++)
         {
             SentencePiece piece = vocabulary.Pieces[id];

@@ -118,7 +118,7 @@ public sealed class Tokenizer
     {
         List<string> tokens = new(ids.Length);
         foreach (int id in ids)
-            if (TokenText(id) is { } token && !(skipSpecialTokens && _added.IsSpecial(token)))
+            if (DecodedToken(id) is { } token && !(skipSpecialTokens && _added.IsSpecial(token)))
                 tokens.Add(token);
         return string.Concat(_parts.Decoder.Decode(tokens));
     }
@@ -132,7 +132,9 @@ public sealed class Tokenizer
     /// <summary>The id of <paramref name="token"/> as the vocabulary writes it, or null.</summary>
     public int? TokenId(string token) => _added.Find(token)?.Id ?? _parts.Model.Vocabulary.IdOf(token);
 
-    internal bool IsSkipped(int id) => TokenText(id) is not { } token || _added.IsSpecial(token);
+    internal bool IsSkipped(int id) => DecodedToken(id) is not { } token || _added.IsSpecial(token);
+
+    private string? DecodedToken(int id) => _added.Decoded(id) ?? _parts.Model.Vocabulary.TokenOf(id);
 
     private int? Special(string role) => SpecialTokens.TryGetValue(role, out string? token) ? TokenId(token) : null;
 
