@@ -65,6 +65,7 @@ public static class EdgeLoraCommand
         {
             new HelpOption(),
             new VersionOption(),
+            DemoVerb.Create(io),
             RunVerb.Create(io),
             ChatVerb.Create(io),
             TreeVerb.Create(io),

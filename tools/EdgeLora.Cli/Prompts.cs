@@ -16,7 +16,7 @@ internal static class Prompts
         int[] ids = chat ? Encode(host, [new ChatMessage("user", text)]) : Tokenizer(host).EncodeIds(text);
         if (ids.Length > 0)
             return ids;
-        return Tokenizer(host).BosId ?? host.Model.Config.BosId is { } bos ? [bos] : throw new UsageException("the prompt is empty and the model has no begin-of-sequence token");
+        return (Tokenizer(host).BosId ?? host.Model.Config.BosId) is { } bos ? [bos] : throw new UsageException("the prompt is empty and the model has no begin-of-sequence token");
     }
 
     /// <summary>Tokens of a dialogue that waits for the assistant's answer.</summary>

@@ -60,7 +60,7 @@ internal static class Inspector
         else if (extension is ".bin" or ".pt" or ".pth" or ".ckpt" or ".pkl")
             Tensors(report, "torch pickle in a zip", TorchPickle.Open(path));
         else if (name == "adapter_config.json")
-            Config(report, PeftConfig.Read(path));
+            Config(report, PeftConfigReader.Parse(path, SafeJson.ReadBytes(path)));
         else if (name == "tokenizer.json" || extension is ".model" or ".tiktoken" or ".txt" || name == "vocab.json")
             Tokens(report, path);
         else if (extension == ".json")
@@ -137,10 +137,10 @@ internal static class Inspector
         report.Format = report.Format.Length == 0 ? "PEFT" : report.Format;
         report.Facts.Add(("rank", config.Rank));
         report.Facts.Add(("alpha", config.Alpha));
-        report.Facts.Add(("scale", config.Alpha / (config.UseRsLora ? Math.Sqrt(config.Rank) : config.Rank)));
-        report.Facts.Add(("rsLora", config.UseRsLora));
+        report.Facts.Add(("scale", config.Alpha / (config.UseRslora ? Math.Sqrt(config.Rank) : config.Rank)));
+        report.Facts.Add(("rsLora", config.UseRslora));
         report.Facts.Add(("dora", config.UseDora));
-        report.Facts.Add(("bias", config.Bias));
+        report.Facts.Add(("bias", config.Bias.ToString()));
         if (config.TargetModules is { } targets)
             report.Facts.Add(("targets", targets));
         if (config.ModulesToSave.Count > 0)

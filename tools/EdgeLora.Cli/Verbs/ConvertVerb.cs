@@ -54,7 +54,7 @@ internal static class ConvertVerb
             }
             if (toSafetensors)
                 throw new UsageException("an adapter becomes .elora or a folder: its config would be lost in .safetensors");
-            OutputFolder.Write(target, folder => PeftAdapter.Write(folder, adapter.Config, adapter.Tensors.Values));
+            OutputFolder.Write(target, adapter.Write);
             return "an adapter as a PEFT folder";
         }
         if (Has(source, ".bin") || Has(source, ".pt") || Has(source, ".pth"))

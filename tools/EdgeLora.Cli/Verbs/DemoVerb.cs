@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using EdgeLora.Models;
@@ -6,8 +7,18 @@ using Spectre.Console;
 namespace EdgeLora.Cli.Verbs;
 
 /// <summary><c>edgelora demo</c>: one base, one tree, the same prompt at several nodes, and walks between them in the middle of a text.</summary>
-public static class DemoVerb
+internal static class DemoVerb
 {
+    /// <summary>The command.</summary>
+    public static Command Create(CommandIo io)
+    {
+        Command command = new("demo", "Show one base under a tree of adapters: tell, walk, measure. Takes the shipped tree where none is named.");
+        Argument<string?> tree = new("tree") { Description = "A tree's folder.", Arity = ArgumentArity.ZeroOrOne };
+        command.Add(tree);
+        command.SetAction(result => Run(result.GetValue(tree) ?? ShippedTree(), io.Console()));
+        return command;
+    }
+
     private static readonly string[] s_stories = ["", "shakespeare", "shakespeare/kings/richard", "holmes"];
 
     private static readonly (string Node, string Prompt)[] s_tasks =
@@ -50,7 +61,7 @@ public static class DemoVerb
 
     private static void ShowTree(EdgeHost host, IAnsiConsole console)
     {
-        Tree view = new(Markup.Escape($"base  {host.Model.Config.ModelType}, {Bytes(host.Model.ByteLength)}"));
+        Spectre.Console.Tree view = new(Markup.Escape($"base  {host.Model.Config.ModelType}, {Bytes(host.Model.ByteLength)}"));
         Dictionary<AdapterNode, IHasTreeNodes> drawn = new() { [host.Tree.Root] = view };
         foreach (AdapterNode node in host.Tree.Nodes.Skip(1))
         {
