@@ -67,10 +67,10 @@ internal static unsafe class ColumnProduct<O, V> where O : struct, ILanes<V> whe
             for (int o = 0; o < whole; o += O.Count, row += O.Count * W.ElementBytes)
             {
                 V s = O.Load(sums + o);
-                s = O.Fma(W.Load<O, V>(row, 0, default), x0, s);
-                s = O.Fma(W.Load<O, V>(row + rowBytes, 0, default), x1, s);
-                s = O.Fma(W.Load<O, V>(row + 2 * rowBytes, 0, default), x2, s);
-                s = O.Fma(W.Load<O, V>(row + 3 * rowBytes, 0, default), x3, s);
+                s = O.Fma(W.Load<O, V>(row, 0, 0, default), x0, s);
+                s = O.Fma(W.Load<O, V>(row + rowBytes, 0, 0, default), x1, s);
+                s = O.Fma(W.Load<O, V>(row + 2 * rowBytes, 0, 0, default), x2, s);
+                s = O.Fma(W.Load<O, V>(row + 3 * rowBytes, 0, 0, default), x3, s);
                 O.Store(s, sums + o);
             }
             if (count > whole)
@@ -81,7 +81,7 @@ internal static unsafe class ColumnProduct<O, V> where O : struct, ILanes<V> whe
         {
             V x0 = O.Broadcast(x[i]);
             for (int o = 0; o < whole; o += O.Count)
-                O.Store(O.Fma(W.Load<O, V>(w + (long)o * W.ElementBytes, 0, default), x0, O.Load(sums + o)), sums + o);
+                O.Store(O.Fma(W.Load<O, V>(w + (long)o * W.ElementBytes, 0, 0, default), x0, O.Load(sums + o)), sums + o);
             if (count > whole)
                 Tail<W>(w, x[i], whole, count, sums);
         }

@@ -22,7 +22,7 @@ internal static unsafe class Partial<O, V> where O : struct, ILanes<V> where V :
         byte* padded = stackalloc byte[64];
         Unsafe.InitBlockUnaligned(padded, 0, 64);
         Unsafe.CopyBlockUnaligned(padded, p, (uint)(count * W.ElementBytes));
-        return W.Load<O, V>(padded, 0, default);
+        return W.Load<O, V>(padded, 0, 0, default);
     }
 
     /// <summary>Stores the first <paramref name="count"/> lanes.</summary>

@@ -46,13 +46,12 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
     private const int PanelOutputs = 12;
     private const int PanelInputs = 512;
     private const int PanelRows = 128;
-    private const int DirectRows = 3;
 
     /// <summary>Floats of scratch that one part needs, for any shape.</summary>
     public static long ScratchFloats => PanelOutputs * PanelInputs + PanelRows * PanelOutputs * 16L;
 
     /// <summary>True when the rows of x must be padded to whole vectors first (see <see cref="PaddedInputs"/>).</summary>
-    public static bool NeedsPadding(in Product product) => product.Rows > DirectRows && product.Inputs % O.Count != 0;
+    public static bool NeedsPadding(in Product product) => product.Rows > DirectRows(product.Type) && product.Inputs % O.Count != 0;
 
     /// <summary>Inputs rounded up to whole vectors.</summary>
     public static int PaddedInputs(int inputs) => (inputs + O.Count - 1) / O.Count * O.Count;
@@ -82,9 +81,17 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
         }
     }
 
+    // Unpacking these types costs as much as a panel saves from the second or third row on (measured).
+    private static int DirectRows(DType type) => type switch
+    {
+        DType.F16 or DType.Q4_0 => 1,
+        DType.Q8_0 => 2,
+        _ => 3,
+    };
+
     private static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IWeightType
     {
-        if (p.Rows > DirectRows)
+        if (p.Rows > DirectRows(p.Type))
         {
             Panels<W>(p, start, end, scratch);
             return;
@@ -115,13 +122,21 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
         for (; k + 32 <= inputs; k += 32)
         {
             V f0 = W.Factor<O, V>(w0), f1 = W.Factor<O, V>(w1), f2 = W.Factor<O, V>(w2), f3 = W.Factor<O, V>(w3);
-            for (int i = 0; i < 32; i += O.Count)
+            for (int i = 0; i < 16; i += O.Count)
             {
                 V v = O.Load(x + k + i);
-                a0 = O.Fma(W.Load<O, V>(w0, i, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, i, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, i, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, i, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 0, i, f0), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 0, i, f1), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 0, i, f2), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 0, i, f3), v, a3);
+            }
+            for (int i = 0; i < 16; i += O.Count)
+            {
+                V v = O.Load(x + k + 16 + i);
+                a0 = O.Fma(W.Load<O, V>(w0, 16, i, f0), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 16, i, f1), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 16, i, f2), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 16, i, f3), v, a3);
             }
             w0 += W.BlockBytes;
             w1 += W.BlockBytes;
@@ -132,10 +147,10 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
         for (; k + O.Count <= inputs; k += O.Count)
         {
             V v = O.Load(x + k);
-            a0 = O.Fma(W.Load<O, V>(w0, 0, default), v, a0);
-            a1 = O.Fma(W.Load<O, V>(w1, 0, default), v, a1);
-            a2 = O.Fma(W.Load<O, V>(w2, 0, default), v, a2);
-            a3 = O.Fma(W.Load<O, V>(w3, 0, default), v, a3);
+            a0 = O.Fma(W.Load<O, V>(w0, 0, 0, default), v, a0);
+            a1 = O.Fma(W.Load<O, V>(w1, 0, 0, default), v, a1);
+            a2 = O.Fma(W.Load<O, V>(w2, 0, 0, default), v, a2);
+            a3 = O.Fma(W.Load<O, V>(w3, 0, 0, default), v, a3);
             w0 += step;
             w1 += step;
             w2 += step;

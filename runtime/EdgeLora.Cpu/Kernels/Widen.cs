@@ -39,14 +39,16 @@ internal static unsafe class Widen<O, V> where O : struct, ILanes<V> where V : u
         for (; k + 32 <= count; k += 32, source += W.BlockBytes)
         {
             V factor = W.Factor<O, V>(source);
-            for (int i = 0; i < 32; i += O.Count)
-                O.Store(W.Load<O, V>(source, i, factor), destination + k + i);
+            for (int i = 0; i < 16; i += O.Count)
+                O.Store(W.Load<O, V>(source, 0, i, factor), destination + k + i);
+            for (int i = 0; i < 16; i += O.Count)
+                O.Store(W.Load<O, V>(source, 16, i, factor), destination + k + 16 + i);
         }
         for (int i = 0; k < count; i += O.Count, k += O.Count)
         {
             byte* rest = source + i * W.ElementBytes;
             if (count - k >= O.Count)
-                O.Store(W.Load<O, V>(rest, 0, default), destination + k);
+                O.Store(W.Load<O, V>(rest, 0, 0, default), destination + k);
             else
                 Partial<O, V>.Store(Partial<O, V>.Load<W>(rest, count - k), destination + k, count - k);
         }

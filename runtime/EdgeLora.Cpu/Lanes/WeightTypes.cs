@@ -14,8 +14,8 @@ internal unsafe interface IWeightType
     /// <summary>The block's factor, broadcast; unused by unquantised types.</summary>
     static abstract V Factor<O, V>(byte* block) where O : struct, ILanes<V> where V : unmanaged;
 
-    /// <summary>Elements [i, i + lanes) of a block, i a multiple of the lanes.</summary>
-    static abstract V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged;
+    /// <summary>Elements [half + i, half + i + lanes) of a block; half is the literal 0 or 16 (nibbles then shift by a constant), i &lt; 16 a multiple of the lanes.</summary>
+    static abstract V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged;
 }
 
 /// <summary>32-bit floats.</summary>
@@ -33,7 +33,7 @@ internal readonly unsafe struct WeightF32 : IWeightType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.Load((float*)block + i);
+    public static V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.Load((float*)block + half + i);
 }
 
 /// <summary>16-bit IEEE floats.</summary>
@@ -51,7 +51,7 @@ internal readonly unsafe struct WeightF16 : IWeightType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.LoadF16((ushort*)block + i);
+    public static V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.LoadF16((ushort*)block + half + i);
 }
 
 /// <summary>bfloat16.</summary>
@@ -69,7 +69,7 @@ internal readonly unsafe struct WeightBF16 : IWeightType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.LoadBF16((ushort*)block + i);
+    public static V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged => O.LoadBF16((ushort*)block + half + i);
 }
 
 /// <summary>GGUF Q8_0.</summary>
@@ -87,8 +87,8 @@ internal readonly unsafe struct WeightQ8_0 : IWeightType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged =>
-        O.Multiply(factor, O.LoadI8((sbyte*)block + 2 + i));
+    public static V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged =>
+        O.Multiply(factor, O.LoadI8((sbyte*)block + 2 + half + i));
 }
 
 /// <summary>GGUF Q4_0.</summary>
@@ -106,8 +106,8 @@ internal readonly unsafe struct WeightQ4_0 : IWeightType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* block, int i, V factor) where O : struct, ILanes<V> where V : unmanaged =>
-        O.Multiply(factor, O.LoadNibbles(block + 2 + (i & 15), (i & 16) >> 2));
+    public static V Load<O, V>(byte* block, int half, int i, V factor) where O : struct, ILanes<V> where V : unmanaged =>
+        O.Multiply(factor, O.LoadNibbles(block + 2 + i, half >> 2));
 }
 
 /// <summary>One binary16 to F32 in a few integer instructions: the runtime's conversion costs as much as a whole block.</summary>
