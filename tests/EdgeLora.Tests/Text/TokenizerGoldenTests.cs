@@ -1,3 +1,4 @@
+using EdgeLora.Core;
 using EdgeLora.Models;
 using Xunit;
 
@@ -31,7 +32,8 @@ public sealed class TokenizerGoldenTests
     public void A_gguf_vocabulary_gives_the_ids_of_its_origin(string folder)
     {
         string path = SharedFolder.Require($"fixtures/tokenizers/{folder}/vocab.gguf");
-        Tokenizer tokenizer = Tokenizer.FromGguf(GgufMetadata.Read(path), path);
+        using GgufFile file = GgufFile.Open(path);
+        Tokenizer tokenizer = Tokenizer.FromGguf(file.Metadata, path);
         string pieces = Path.Combine(Path.GetDirectoryName(path)!, "spm_cases.json");
         TokenizerGolden golden = TokenizerGolden.Verify(tokenizer, File.Exists(pieces) ? pieces : Path.Combine(Path.GetDirectoryName(path)!, "cases.json"));
         // GGUF knows Gemma's turn markers as control tokens, which are text here; the model file has them user-defined.

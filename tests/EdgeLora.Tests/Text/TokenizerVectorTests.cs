@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using EdgeLora.Core;
 using EdgeLora.Models;
 using Xunit;
 
@@ -16,7 +17,8 @@ public sealed class TokenizerVectorTests
     public void A_published_gguf_vocabulary_gives_the_ids_of_llama_cpp(string name)
     {
         string path = SharedFolder.Require($"{Data}llamacpp/ggml-vocab-{name}.gguf");
-        CheckLlamaCpp(Tokenizer.FromGguf(GgufMetadata.Read(path), path), name);
+        using GgufFile file = GgufFile.Open(path);
+        CheckLlamaCpp(Tokenizer.FromGguf(file.Metadata, path), name);
     }
 
     [Theory]
