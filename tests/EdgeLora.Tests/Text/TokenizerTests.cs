@@ -128,7 +128,7 @@ public sealed class TokenizerTests
     {
         string folder = Directory.CreateTempSubdirectory("tokenizer-" + form).FullName;
         File.Copy(Path.Combine(Data("wordlevel"), "tokenizer.json"), Path.Combine(folder, "tokenizer.json"));
-        File.WriteAllText(Path.Combine(folder, "tokenizer_config.json"), $$"""{"chat_template":{{json}},"eos_token":{"content":"<s>"}}""");
+        File.WriteAllText(Path.Combine(folder, "tokenizer_config.json"), "{\"chat_template\":" + json + ",\"eos_token\":{\"content\":\"<s>\"}}");
         Assert.Equal(expected, Tokenizer.Load(folder).ChatTemplate);
         Assert.Equal(1, Tokenizer.Load(folder).EosId);
         File.WriteAllText(Path.Combine(folder, "chat_template.jinja"), "J");
