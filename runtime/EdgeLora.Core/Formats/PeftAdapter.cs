@@ -153,6 +153,9 @@ public sealed class PeftAdapter : IDisposable
         return Assemble(path, config, json, tensors, tensors);
     }
 
+    /// <summary>Whether <paramref name="folder"/> holds a PEFT adapter of its own.</summary>
+    public static bool IsAdapter(string folder) => System.IO.File.Exists(Path.Combine(folder, PeftConfigReader.FileName));
+
     /// <summary>Puts a configuration and tensors (under PEFT's names) from elsewhere together. Takes ownership of <paramref name="tensors"/>, also when it throws.</summary>
     public static PeftAdapter From(string path, PeftConfig config, TensorFile tensors) => Assemble(path, config, PeftConfigWriter.ToJson(config), tensors, tensors);
 
@@ -173,6 +176,9 @@ public sealed class PeftAdapter : IDisposable
     /// <param name="tensors">Module without prefix, part, value.</param>
     public static void Write(string folder, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors) =>
         Write(folder, PeftConfigWriter.ToJson(config), tensors.Select(t => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape)));
+
+    /// <summary>Writes an adapter folder from tensors that have PEFT's names already.</summary>
+    public static void Write(string folder, PeftConfig config, IEnumerable<Tensor> tensors) => Write(folder, PeftConfigWriter.ToJson(config), tensors);
 
     /// <summary>Writes this adapter as a PEFT folder: the same tensors, the same configuration text.</summary>
     public void Write(string folder) => Write(folder, ConfigJson, Tensors.Values);

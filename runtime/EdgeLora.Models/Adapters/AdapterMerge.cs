@@ -12,38 +12,8 @@ public static class AdapterMerge
     public static Tensor EffectiveWeight(ModelSite site, SiteAdapter adapter)
     {
         DeviceTensor stored = adapter.Weight ?? StoredWeight(site);
-        float[] start = stored.ToFloats();
-        if (adapter.Rows is { } rows)
-        {
-            float[] values = rows.Values.ToFloats();
-            int width = rows.Values.Columns;
-            for (int i = 0; i < rows.Ids.Length; i++)
-                values.AsSpan(i * width, width).CopyTo(start.AsSpan(rows.Ids[i] * width));
-        }
-        if (adapter.Steps.Length == 0)
-            return Tensor.FromFloats(stored.Name, stored.Shape, start);
-        float[] oriented = Oriented(site, start);
-        int outputs = adapter.Steps[0].B.Shape.Rank > 0 ? (int)adapter.Steps[0].B.Shape[0] : 0, inputs = oriented.Length / outputs;
-        double[] w = Array.ConvertAll(oriented, x => (double)x);
-        foreach (LowRankStep step in adapter.Steps)
-        {
-            float[] a = step.A.ToFloats(), b = step.B.ToFloats();
-            float[]? gain = step.Gain?.ToFloats();
-            for (int o = 0; o < outputs; o++)
-            {
-                Span<double> row = w.AsSpan(o * inputs, inputs);
-                for (int r = 0; r < step.Rank; r++)
-                {
-                    double up = (double)step.Scale * b[o * step.Rank + r];
-                    for (int i = 0; i < inputs; i++)
-                        row[i] += up * a[r * inputs + i];
-                }
-                if (gain is not null)
-                    for (int i = 0; i < inputs; i++)
-                        row[i] *= gain[o];
-            }
-        }
-        return Tensor.FromFloats(stored.Name, stored.Shape, Oriented(site, Array.ConvertAll(w, x => (float)x), back: true));
+        // A norm's gain is a row without columns; it has no steps.
+        return Tensor.FromFloats(stored.Name, stored.Shape, site.Norm is not null ? stored.ToFloats() : new WeightRows(site, stored, adapter.Rows).Apply(adapter.Steps));
     }
 
     /// <summary>The bias that goes with <see cref="EffectiveWeight"/>; null where neither base nor path has one.</summary>
@@ -65,19 +35,5 @@ public static class AdapterMerge
         for (int o = 0; o < outputs; o++)
             bias[o] += start?[o] ?? 0;
         return Tensor.FromFloats(site.Name + ".bias", new Shape(outputs), Array.ConvertAll(bias, x => (float)x));
-    }
-
-    /// <summary>[O, I] from the stored orientation ([I, O] for Conv1D and tables), or back.</summary>
-    internal static float[] Oriented(ModelSite site, float[] weight, bool back = false)
-    {
-        if (site.Linear is { InputMajor: false } || site.Norm is not null)
-            return weight;
-        int storedRows = (int)StoredWeight(site).Shape[0], storedColumns = StoredWeight(site).Columns;
-        (int rows, int columns) = back ? (storedColumns, storedRows) : (storedRows, storedColumns);
-        float[] result = new float[weight.Length];
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns; c++)
-                result[c * rows + r] = weight[r * columns + c];
-        return result;
     }
 }

@@ -20,7 +20,7 @@ internal static class BaseResidual
             throw Refusal(adapter, site, pissa, "is defined for linear layers only");
         // PiSSA divides the singular values by s first, so s drops out; OLoRA takes off s·Q·R.
         int rank = Math.Min(delta.LowRank.Rank, Math.Min(linear.Outputs, linear.Inputs));
-        double[] w = Array.ConvertAll(linear.Weight.ToFloats(), x => (double)x);
+        double[] w = LowRankRows.Widen(linear.Weight.ToFloats());
         if (linear.InputMajor)
             w = ThinSvd.Transpose(w, linear.Inputs, linear.Outputs);
         (double[] b, double[] a) = pissa

@@ -15,13 +15,19 @@ internal sealed class LowRankRows
     /// <param name="b">[O, R] (embedding: [D, R]).</param>
     /// <param name="scale">s.</param>
     /// <param name="inputMajor">True where the weight's rows are inputs: Conv1D, embeddings.</param>
-    public LowRankRows(Tensor a, Tensor b, double scale, bool inputMajor)
+    public LowRankRows(Tensor a, Tensor b, double scale, bool inputMajor) : this(a.ToFloats(), b.ToFloats(), (int)a.Shape[0], scale, inputMajor) { }
+
+    /// <summary>A step of a path, read from the device.</summary>
+    public LowRankRows(LowRankStep step, bool inputMajor) : this(step.A.ToFloats(), step.B.ToFloats(), step.Rank, step.Scale, inputMajor) { }
+
+    private LowRankRows(float[] a, float[] b, int rank, double scale, bool inputMajor)
     {
-        _rank = (int)a.Shape[0];
+        _rank = rank;
+        int inputs = a.Length / rank, outputs = b.Length / rank;
         // Rows of the weight are outputs: row o = Σ_r (s·B[o,r])·A[r,:]. Else row i = Σ_r (s·A[r,i])·B[:,r].
-        _rowFactor = inputMajor ? Transposed(Widen(a), _rank, a.Shape.Columns) : Widen(b);
-        _columnFactor = inputMajor ? Transposed(Widen(b), (int)b.Shape[0], _rank) : Widen(a);
-        _columns = inputMajor ? (int)b.Shape[0] : a.Shape.Columns;
+        _rowFactor = inputMajor ? Transposed(Widen(a), rank, inputs) : Widen(b);
+        _columnFactor = inputMajor ? Transposed(Widen(b), outputs, rank) : Widen(a);
+        _columns = inputMajor ? outputs : inputs;
         for (int i = 0; i < _rowFactor.Length; i++)
             _rowFactor[i] *= scale;
     }
@@ -32,7 +38,7 @@ internal sealed class LowRankRows
             AddScaled(_rowFactor[row * _rank + r], _columnFactor.AsSpan(r * _columns, _columns), destination);
     }
 
-    public static double[] Widen(Tensor tensor) => Array.ConvertAll(tensor.ToFloats(), x => (double)x);
+    public static double[] Widen(float[] values) => Array.ConvertAll(values, x => (double)x);
 
     public static void AddScaled(double factor, ReadOnlySpan<double> source, Span<double> destination)
     {
@@ -85,7 +91,7 @@ internal sealed class WeightRows
     /// </summary>
     public double[] Gains(IReadOnlyList<LowRankRows> deltas, Tensor magnitude)
     {
-        double[] squares = new double[InputMajor ? _columns : _rows], gains = LowRankRows.Widen(magnitude);
+        double[] squares = new double[InputMajor ? _columns : _rows], gains = LowRankRows.Widen(magnitude.ToFloats());
         if (InputMajor)
         {
             double[] row = new double[_columns];
@@ -115,6 +121,31 @@ internal sealed class WeightRows
         for (int o = 0; o < gains.Length; o++)
             gains[o] = squares[o] > 0 ? gains[o] / Math.Sqrt(squares[o]) : 0;
         return gains;
+    }
+
+    /// <summary>The weight after every step with its gain, F32 in the stored layout.</summary>
+    public float[] Apply(IReadOnlyList<LowRankStep> steps)
+    {
+        if (steps.Count == 0)
+            return _weight;
+        LowRankRows[] deltas = [.. steps.Select(s => new LowRankRows(s, InputMajor))];
+        float[]?[] gains = [.. steps.Select(s => s.Gain?.ToFloats())];
+        float[] result = new float[_weight.Length];
+        Parallel.For(0, _rows, () => new double[_columns], (i, _, row) =>
+        {
+            Read(i, row);
+            for (int s = 0; s < deltas.Length; s++)
+            {
+                deltas[s].AddRow(i, row);
+                if (gains[s] is { } gain)
+                    for (int c = 0; c < row.Length; c++)
+                        row[c] *= gain[InputMajor ? c : i];
+            }
+            for (int c = 0; c < row.Length; c++)
+                result[i * _columns + c] = (float)row[c];
+            return row;
+        }, _ => { });
+        return result;
     }
 
     private void Read(int row, double[] destination)
