@@ -53,12 +53,31 @@ public sealed class Llama2cTests : IDisposable
         Convert("stories260K_v1.bin");
         using ReferenceBackend backend = new();
         using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(_folder), backend);
-        int[] ids = GoldenIds();
+        int[] ids = GoldenIds("bos_greedy200");
         float[] expected = MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(SharedFolder.Require(Stories + "golden/bos_greedy200.logits.f32"))).ToArray();
         float[] logits = ModelGolden.Logits(model, AdapterPath.Root, ids.AsSpan(0, expected.Length / 512));
         for (int i = 0; i < expected.Length; i++)
             Assert.True(MathF.Abs(expected[i] - logits[i]) <= 1e-4f, $"logit {i}: expected {expected[i]}, found {logits[i]}");
         Assert.Equal(ids[1..], ModelGolden.Greedy(model, AdapterPath.Root, ids.AsSpan(0, 1), ids.Length - 1));
+    }
+
+    [Fact]
+    public void The_converted_tokenizer_reads_and_writes_as_the_reference()
+    {
+        Convert("stories260K.bin");
+        Tokenizer tokenizer = Tokenizer.Load(_folder);
+        string story = File.ReadAllText(SharedFolder.Require(Stories + "golden/bos_greedy200.txt")).TrimEnd('\n');
+        Assert.Equal(story, tokenizer.Decode(GoldenIds("bos_greedy200")).TrimEnd('\n'));
+        string[] info = File.ReadAllLines(SharedFolder.Require(Stories + "golden/prompt_max_96.info.txt"));
+        int[] prompt = Ids(info.Single(l => l.StartsWith("prompt ids: ", StringComparison.Ordinal)));
+        string text = File.ReadAllText(SharedFolder.Require(Stories + "golden/prompt_max_96.txt"));
+        Assert.StartsWith(tokenizer.Decode(prompt), text, StringComparison.Ordinal);
+        Assert.Equal(prompt, tokenizer.EncodeIds(tokenizer.Decode(prompt)));
+        Assert.Equal([1], tokenizer.EncodeIds(""));
+        // é is no piece of this vocabulary: two bytes, each three ids on.
+        Assert.Equal([1, 410, 0xC3 + 3, 0xA9 + 3, 13], tokenizer.EncodeIds("é\n"));
+        foreach (string any in new[] { "é\n", "  two  spaces", "😀 tab\t", "™" })
+            Assert.Equal(any, tokenizer.Decode(tokenizer.EncodeIds(any)));
     }
 
     [Fact]
@@ -167,8 +186,10 @@ public sealed class Llama2cTests : IDisposable
         Assert.Contains("512", Assert.Throws<ModelFileException>(() => Llama2cConvert.ToHuggingFace(SharedFolder.Require(Stories + "stories260K.bin"), path, _folder)).Message, StringComparison.Ordinal);
     }
 
-    private static int[] GoldenIds() => [.. File.ReadAllLines(SharedFolder.Require(Stories + "golden/bos_greedy200.info.txt"))
-        .Single(l => l.StartsWith("ids: ", StringComparison.Ordinal))[5..].Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
+    private static int[] GoldenIds(string name) =>
+        Ids(File.ReadAllLines(SharedFolder.Require($"{Stories}golden/{name}.info.txt")).Single(l => l.StartsWith("ids: ", StringComparison.Ordinal)));
+
+    private static int[] Ids(string line) => [.. line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
 
     private void Convert(string file) =>
         Llama2cConvert.ToHuggingFace(SharedFolder.Require(Stories + file), SharedFolder.Require(Stories + "tok512.bin"), _folder);
