@@ -8,12 +8,12 @@ public static class AdapterMerge
     /// <summary>The base's stored weight (or gain) of a site.</summary>
     public static DeviceTensor StoredWeight(ModelSite site) => site.Linear?.Weight ?? site.Embedding?.Table ?? site.Norm!.Gain;
 
-    /// <summary>W' of a site in the base's own orientation: replaced weight and rows, then every step with its gain.</summary>
+    /// <summary>W' of a site in the base's own orientation: replaced weight and rows, then every step with its gain. It has the name of the base's tensor.</summary>
     public static Tensor EffectiveWeight(ModelSite site, SiteAdapter adapter)
     {
         DeviceTensor stored = adapter.Weight ?? StoredWeight(site);
         // A norm's gain is a row without columns; it has no steps.
-        return Tensor.FromFloats(stored.Name, stored.Shape, site.Norm is not null ? stored.ToFloats() : new WeightRows(site, stored, adapter.Rows).Apply(adapter.Steps));
+        return Tensor.FromFloats(StoredWeight(site).Name, stored.Shape, site.Norm is not null ? stored.ToFloats() : new WeightRows(site, stored, adapter.Rows).Apply(adapter.Steps));
     }
 
     /// <summary>The bias that goes with <see cref="EffectiveWeight"/>; null where neither base nor path has one.</summary>

@@ -31,6 +31,7 @@ public sealed class AdapterMergeTests
             ModelSite site = sites.Find(tensor[..tensor.LastIndexOf('.')])!;
             SiteAdapter adapter = path.Table[site.Index] ?? new SiteAdapter([]);
             Tensor found = tensor.EndsWith(".bias", StringComparison.Ordinal) ? AdapterMerge.EffectiveBias(site, adapter)! : AdapterMerge.EffectiveWeight(site, adapter);
+            Assert.Equal(tensor, found.Name);
             double error = GoldenError.Relative(found.Floats, wanted.Floats);
             Assert.True(found.Shape == wanted.Shape && error <= Tolerance, $"{name} {tensor}: error {error:g3}, {found.Shape} for {wanted.Shape}");
             compared++;
