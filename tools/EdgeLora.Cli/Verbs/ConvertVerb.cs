@@ -65,7 +65,10 @@ internal static class ConvertVerb
                 Safetensors.Write(target, torch.Tensors.Values, new Dictionary<string, string> { ["format"] = "pt" });
                 return $"{torch.Tensors.Count} tensors as .safetensors";
             }
-            throw new NotSupportedException($"{source}: expected a torch .bin with an .safetensors output");
+            string vocabulary = tokenizer ?? new[] { "tok512.bin", "tokenizer.bin" }.Select(n => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(source))!, n)).FirstOrDefault(File.Exists)
+                ?? throw new FileNotFoundException($"{source}: no tok512.bin or tokenizer.bin beside it; give --tokenizer");
+            OutputFolder.Write(target, folder => Llama2cConvert.ToHuggingFace(source, vocabulary, folder));
+            return "a llama2.c checkpoint as a Hugging Face folder";
         }
         throw new UsageException($"{source} -> {target}: expected an adapter folder, .elora or .bin");
     }
