@@ -126,8 +126,7 @@ internal static class GgufWriter
                 writer.Write(ElementType(key, array));
                 writer.Write((ulong)array.Length);
                 foreach (object element in array)
-                    Value(writer, key, element is Array == array is object[] and not string[]
-                        ? element : throw new ArgumentException($"key '{key}': an object[] holds arrays only"));
+                    Value(writer, key, element is Array == array is object[] and not string[]? element : throw new ArgumentException($"key '{key}': an object[] holds arrays only"));
                 break;
             default:
                 throw new ArgumentException($"key '{key}': GGUF has no {value.GetType().Name}");

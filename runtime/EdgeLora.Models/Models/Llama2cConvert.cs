@@ -173,7 +173,13 @@ public static class Llama2cConvert
 
     private static JsonObject Added(int id, string text) => new()
     {
-        ["id"] = id, ["content"] = text, ["single_word"] = false, ["lstrip"] = false, ["rstrip"] = false, ["normalized"] = false, ["special"] = true,
+        ["id"] = id,
+        ["content"] = text,
+        ["single_word"] = false,
+        ["lstrip"] = false,
+        ["rstrip"] = false,
+        ["normalized"] = false,
+        ["special"] = true,
     };
 
     private static JsonObject Sequence(string field, params JsonObject[] parts) => new() { ["type"] = "Sequence", [field] = new JsonArray([.. parts]) };

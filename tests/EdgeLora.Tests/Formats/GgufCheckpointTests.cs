@@ -132,8 +132,13 @@ public sealed class GgufCheckpointTests : IDisposable
 
     private static Dictionary<string, object> TinyMetadata() => new()
     {
-        ["general.architecture"] = "llama", ["llama.context_length"] = 16u, ["llama.embedding_length"] = 8u, ["llama.block_count"] = 2u,
-        ["llama.feed_forward_length"] = 8u, ["llama.attention.head_count"] = 2u, ["llama.attention.layer_norm_rms_epsilon"] = 1e-5f,
+        ["general.architecture"] = "llama",
+        ["llama.context_length"] = 16u,
+        ["llama.embedding_length"] = 8u,
+        ["llama.block_count"] = 2u,
+        ["llama.feed_forward_length"] = 8u,
+        ["llama.attention.head_count"] = 2u,
+        ["llama.attention.layer_norm_rms_epsilon"] = 1e-5f,
     };
 
     // What llama.cpp's converter does for these families.
