@@ -117,10 +117,16 @@ public class SamplerTests
             Sampler sampler = new(options, 100);
             for (int i = 0; i < 3; i++)
                 sampler.Next(Ramp, prompt, generated);
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int i = 0; i < 100; i++)
-                sampler.Next(Ramp, prompt, generated);
-            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            // The runtime may allocate once on this thread while it retiers; what a call allocates shows in every round.
+            long least = long.MaxValue;
+            for (int round = 0; round < 5; round++)
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int i = 0; i < 100; i++)
+                    sampler.Next(Ramp, prompt, generated);
+                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+            }
+            Assert.Equal(0, least);
         }
     }
 
