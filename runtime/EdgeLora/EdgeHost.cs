@@ -88,9 +88,17 @@ public sealed class EdgeHost : IDisposable
     public AdapterPath Fuse(string nodePath)
     {
         AdapterPath path = Enter(nodePath);
-        (AdapterPath fused, long bytes) = FusedOverlay.Build(path, Model.Sites, Backend, _options.OverlayBudgetBytes - OverlayBytes);
-        OverlayBytes += bytes;
-        return fused;
+        try
+        {
+            (AdapterPath fused, long bytes) = FusedOverlay.Build(path, Model.Sites, Backend, _options.OverlayBudgetBytes - OverlayBytes);
+            OverlayBytes += bytes;
+            return fused;
+        }
+        catch
+        {
+            Store.Release(Tree.Get(nodePath));
+            throw;
+        }
     }
 
     /// <summary>A new session on a path.</summary>

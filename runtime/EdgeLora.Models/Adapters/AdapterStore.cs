@@ -90,17 +90,30 @@ public sealed class AdapterStore : IDisposable
     {
         lock (_lock)
         {
-            List<(ResidentAdapter, float)> steps = [];
             foreach ((AdapterNode node, float strength) in parts)
-            {
                 if (!float.IsFinite(strength))
                     throw new ArgumentException($"{node}: strength {strength} is no finite number");
-                Acquire(node);
-                foreach (AdapterNode n in node.Chain())
-                    steps.Add((_entries[n].Adapter, strength));
+            int acquired = 0;
+            try
+            {
+                List<(ResidentAdapter, float)> steps = [];
+                foreach ((AdapterNode node, float strength) in parts)
+                {
+                    Acquire(node);
+                    acquired++;
+                    foreach (AdapterNode n in node.Chain())
+                        steps.Add((_entries[n].Adapter, strength));
+                }
+                string name = string.Join(",", parts.Select(p => FormattableString.Invariant($"{p.Node.Path}={p.Strength}")));
+                return PathResolver.Resolve(name, _model.Sites, _model.Backend, steps);
             }
-            string name = string.Join(",", parts.Select(p => FormattableString.Invariant($"{p.Node.Path}={p.Strength}")));
-            return PathResolver.Resolve(name, _model.Sites, _model.Backend, steps);
+            catch
+            {
+                // A blend that is refused leaves nothing pinned.
+                foreach ((AdapterNode node, _) in parts.Take(acquired))
+                    Release(node);
+                throw;
+            }
         }
     }
 

@@ -15,7 +15,7 @@ public sealed class Session : IDisposable
     /// <summary>Starts an empty session on <paramref name="path"/>.</summary>
     /// <param name="model">The base.</param>
     /// <param name="path">Where it stands first.</param>
-    /// <param name="reserveTokens">Tokens to make room for now; beyond it buffers grow by doubling.</param>
+    /// <param name="reserveTokens">Tokens to make room for at once; beyond it buffers grow by doubling.</param>
     /// <param name="retainedPaths">Paths whose keys and values are kept, so that coming back replays nothing but what is new. At least 1.</param>
     public Session(ICausalLM model, AdapterPath path, int reserveTokens = 256, int retainedPaths = 2)
     {

@@ -40,10 +40,10 @@ public sealed class DecoderModel : ICausalLM
     /// <summary>XxHash128 over the base's tensors, 32 hex digits. Read once, on first use.</summary>
     public string BaseFingerprint => _fingerprint ??= Fingerprint.Of(_checkpoint.Weights);
 
+    /// <summary>Instantiates a base. Takes ownership of <paramref name="checkpoint"/> also when it throws. Throws <see cref="ModelFileException"/> with every fault.</summary>
     /// <param name="checkpoint">The base.</param>
     /// <param name="backend">What it runs on; stays the caller's.</param>
     /// <param name="layerOrder">For layer_replication: the stored layer that each layer runs; null: all, once.</param>
-    /// <summary>Instantiates a base. Takes ownership of <paramref name="checkpoint"/> also when it throws. Throws <see cref="ModelFileException"/> with every fault.</summary>
     public static DecoderModel Load(BaseCheckpoint checkpoint, IComputeBackend backend, int[]? layerOrder = null)
     {
         try

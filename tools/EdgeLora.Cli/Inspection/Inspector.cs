@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
 using EdgeLora.Models;
@@ -64,7 +65,7 @@ internal static class Inspector
         else if (name == "tokenizer.json" || extension is ".model" or ".tiktoken" or ".txt" || name == "vocab.json")
             Tokens(report, path);
         else if (extension == ".json")
-            Config(report, path);
+            Json(report, path);
         else
             report.Faults.Add("is of no known format: expected .safetensors, .gguf, .bin, .elora, a tokenizer or a config");
     }
@@ -131,6 +132,31 @@ internal static class Inspector
         }
     }
 
+    // Under another name the content tells: a tokenizer has a model of its own, an adapter's config its method.
+    private static void Json(InspectReport report, string path)
+    {
+        bool tokenizer, adapter;
+        try
+        {
+            using JsonDocument document = SafeJson.ReadFile(path, allowDuplicates: true);
+            if (document.RootElement.ValueKind != JsonValueKind.Object)
+                throw new ModelFileException(path, $"expected an object, found {SafeJson.Kind(document.RootElement.ValueKind)}");
+            tokenizer = document.RootElement.TryGetProperty("pre_tokenizer", out _) || document.RootElement.TryGetProperty("added_tokens", out _)
+                || (document.RootElement.TryGetProperty("model", out JsonElement model) && model.ValueKind == JsonValueKind.Object);
+            adapter = document.RootElement.TryGetProperty("peft_type", out _);
+        }
+        catch (ModelFileException e)
+        {
+            throw new ModelFileException(path, [.. e.Faults.Select(f => f + " (read as a tokenizer.json, adapter_config.json or config.json)")]);
+        }
+        if (tokenizer)
+            Tokens(report, path);
+        else if (adapter)
+            Config(report, PeftConfigReader.Parse(path, SafeJson.ReadBytes(path)));
+        else
+            Config(report, path);
+    }
+
     private static void Config(InspectReport report, PeftConfig config)
     {
         report.Kind = "adapter config";
@@ -168,6 +194,8 @@ internal static class Inspector
             report.Tensors.AddRange(file.TensorInfos.Select(t => new TensorLine(t.Name, t.TypeName, t.Shape, t.ByteLength)));
             report.Bytes = file.TensorInfos.Sum(t => t.ByteLength);
             adapter = file.GetString("general.type", "model") == "adapter";
+            // Vocabulary-only and bare tensor files may lack it; where it is there, it is a name.
+            file.GetString("general.architecture", "");
             report.Kind = adapter ? "adapter" : file.Contains("token_embd.weight") ? "model" : "tensors";
             foreach ((string key, object value) in file.Metadata.Where(m => m.Value is string or bool or byte or sbyte or short or ushort or int or uint or long or ulong or float or double))
                 report.Facts.Add(("metadata." + key, value is float or double ? Convert.ToDouble(value) : value is byte or sbyte or short or ushort or int or uint or long ? Convert.ToInt64(value) : value));

@@ -1,0 +1,197 @@
+using EdgeLora.Core;
+using EdgeLora.Models;
+using Xunit;
+
+namespace EdgeLora.Tests.Adapters;
+
+/// <summary>What the tree promises, on random trees over the shipped base.</summary>
+public sealed class TreePromiseTests
+{
+    // F32 sums in another order, over logits of about ±15.
+    private const double MergedTolerance = 2e-5;
+    private static readonly int[] s_prompt = [0, 29, 202, 303, 300];
+
+    [Fact]
+    public void A_thousand_random_walks_away_and_back_give_the_same_bits()
+    {
+        using RandomTree tree = new(11);
+        Random random = new(12);
+        List<string> nodes = [""];
+        for (int i = 0; i < 12; i++)
+            nodes.Add(tree.Add(nodes[random.Next(nodes.Count)], $"n{i}", random.Next(1, 5)));
+        using EdgeHost host = EdgeHost.Open(tree.Folder);
+        float[][] fresh = nodes.Select(n => Logits(host, host.Enter(n))).ToArray();
+        Assert.Equal(nodes.Count, fresh.Select(f => BitConverter.SingleToInt32Bits(f[100])).Distinct().Count());
+
+        using Session session = host.CreateSession(host.Enter(""));
+        session.Append(s_prompt);
+        Batch batch = new(host.Model);
+        for (int walk = 0; walk < 1000; walk++)
+        {
+            int to = random.Next(nodes.Count);
+            session.Switch(host.Enter(nodes[to]));
+            batch.Run(session);
+            Assert.True(session.Logits.SequenceEqual(fresh[to]), $"walk {walk} to '{nodes[to]}'");
+        }
+    }
+
+    [Fact]
+    public void An_empty_path_is_the_base_bit_for_bit_also_beside_adapters()
+    {
+        using RandomTree tree = new(13);
+        string node = tree.Add("", "a");
+        using DecoderModel bare = DecoderModel.Load(BaseCheckpoint.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano", "base")), new Cpu.CpuBackend());
+        float[] expected = new float[bare.Config.Vocabulary];
+        ModelGolden.Logits(bare, AdapterPath.Root, s_prompt).AsSpan((s_prompt.Length - 1) * expected.Length).CopyTo(expected);
+        using EdgeHost host = EdgeHost.Open(tree.Folder);
+        Logits(host, host.Enter(node));
+        Assert.Equal(expected, Logits(host, host.Enter("")));
+        bare.Backend.Dispose();
+    }
+
+    [Fact]
+    public void A_parent_of_a_thousand_children_is_resident_once()
+    {
+        using RandomTree tree = new(14);
+        tree.Add("", "parent", 4);
+        for (int i = 0; i < 1000; i++)
+            tree.Add("parent", $"c{i}", 1);
+        using EdgeHost host = EdgeHost.Open(tree.Folder);
+        foreach (AdapterNode child in host.Tree.Get("parent").Children)
+            host.Enter(child.Path);
+        long Bytes(int rank) => sizeof(float) * (rank * (192 + 192) + rank * (96 + 192) + rank * (192 + 512));
+        Assert.Equal(1001, host.Store.ResidentCount);
+        Assert.Equal(Bytes(4) + 1000 * Bytes(1), host.Store.ResidentBytes);
+        // The parent's steps are the very same objects on every path.
+        LowRankStep[] first = [.. host.Tree.Get("parent").Children.Select(c => host.Enter(c.Path).Table[host.Model.Sites.Find("model.layers.0.self_attn.q_proj")!.Index]!.Steps[0])];
+        Assert.All(first, step => Assert.Same(first[0].A, step.A));
+    }
+
+    [Fact]
+    public void A_resident_switch_and_a_generated_token_allocate_nothing()
+    {
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        AdapterNode kings = host.Tree.Get("shakespeare/kings"), holmes = host.Tree.Get("holmes");
+        AdapterPath a = host.Store.Acquire(kings), b = host.Store.Acquire(holmes);
+        using Session session = new(host.Model, a, reserveTokens: 512);
+        session.Append(s_prompt);
+        Generator generator = new(host.Model, session, new GenerationOptions { MaxTokens = 400, IgnoreEnd = true });
+        // Both paths' slots and the step's buffers exist after one visit each.
+        for (int i = 0; i < 20; i++)
+        {
+            session.Switch(i % 2 == 0 ? b : a);
+            Assert.True(generator.Next(out _));
+        }
+        Assert.Equal(0, Least(() => Assert.True(generator.Next(out _))));
+        Assert.Equal(0, Least(() =>
+        {
+            session.Switch(b);
+            session.Switch(a);
+            TreeWalk walk = TreeWalk.Between(kings, holmes);
+            if (walk.Edges != 3 || !ReferenceEquals(host.Store.Acquire(holmes), b))
+                throw new InvalidOperationException("the walk is wrong");
+        }));
+    }
+
+    [Fact]
+    public void Segments_a_fused_overlay_and_the_sum_of_a_blend_agree()
+    {
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        foreach (string node in new[] { "shakespeare/kings/richard", "holmes", "math" })
+        {
+            float[] segments = Logits(host, host.Enter(node)), fused = Logits(host, host.Fuse(node));
+            Assert.True(GoldenError.Relative(fused, segments) <= MergedTolerance, $"{node}: {GoldenError.Relative(fused, segments):g3}");
+        }
+        float[] whole = Logits(host, host.Enter("restaurant")), halves = Logits(host, host.Blend([("restaurant", 0.5f), ("restaurant", 0.5f)]));
+        Assert.True(GoldenError.Relative(halves, whole) <= MergedTolerance);
+    }
+
+    [Fact]
+    public void An_overlay_beyond_its_budget_is_refused_and_nothing_is_held()
+    {
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), new EdgeHostOptions { OverlayBudgetBytes = 1000 });
+        Assert.Contains("1000", Assert.Throws<InvalidOperationException>(() => host.Fuse("holmes")).Message);
+        Assert.Equal(0, host.OverlayBytes);
+        Assert.Equal(AdapterState.Resident, host.Tree.Get("holmes").State);
+    }
+
+    [Fact]
+    public void The_store_stays_within_its_budget_and_evicts_the_least_recently_used_but_no_ancestor_in_use()
+    {
+        using RandomTree tree = new(15);
+        for (int i = 0; i < 4; i++)
+            tree.Add(tree.Add("", $"p{i}"), "c");
+        using EdgeHost probe = EdgeHost.Open(tree.Folder);
+        probe.Enter("p0");
+        long one = probe.Store.ResidentBytes;
+        using EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { AdapterBudgetBytes = 4 * one });
+        float[] before = Logits(host, host.Enter("p0/c"));
+        for (int i = 1; i < 4; i++)
+        {
+            host.Enter($"p{i}/c");
+            host.Store.Release(host.Tree.Get($"p{i}/c"));
+            Assert.True(host.Store.ResidentBytes <= 4 * one, $"{host.Store.ResidentBytes} > {4 * one}");
+        }
+        Assert.Equal(AdapterState.Active, host.Tree.Get("p0/c").State);
+        Assert.Equal(AdapterState.Resident, host.Tree.Get("p0").State);
+        Assert.Equal(AdapterState.Evicted, host.Tree.Get("p1").State);
+        Assert.Equal(4, host.Store.Evictions);
+        Assert.Equal(before, Logits(host, host.Enter("p0/c")));
+        Assert.NotNull(host.Enter("p1/c"));
+    }
+
+    [Fact]
+    public void Keeping_keys_and_values_replays_nothing_and_recomputing_afterwards_is_exact()
+    {
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        AdapterPath kings = host.Enter("shakespeare/kings"), root = host.Enter("");
+        Batch batch = new(host.Model);
+        using Session session = host.CreateSession(root);
+        session.Append(s_prompt);
+        batch.Run(session);
+        session.Switch(kings, KvPolicy.Keep);
+        Assert.Equal(s_prompt.Length, session.Cached);
+        batch.Run(session);
+        float[] exact = Logits(host, kings);
+        Assert.False(session.Logits.SequenceEqual(exact), "kept keys and values of another path cannot be exact");
+        session.Switch(root);
+        Assert.Equal(0, session.Cached);
+        session.Switch(kings);
+        batch.Run(session);
+        Assert.True(session.Logits.SequenceEqual(exact));
+    }
+
+    [Fact]
+    public void A_refused_blend_leaves_nothing_pinned()
+    {
+        using RandomTree tree = new(16);
+        tree.Add("", "good");
+        tree.Add("", "bad");
+        File.WriteAllText(Path.Combine(tree.Folder, "bad", "adapter_config.json"), "{}");
+        using EdgeHost host = EdgeHost.Open(tree.Folder);
+        Assert.Throws<ModelFileException>(() => host.Blend([("good", 1), ("bad", 1)]));
+        Assert.Equal(AdapterState.Resident, host.Tree.Get("good").State);
+        Assert.Equal(AdapterState.Faulted, host.Tree.Get("bad").State);
+    }
+
+    private static float[] Logits(EdgeHost host, AdapterPath path)
+    {
+        using Session session = host.CreateSession(path);
+        session.Append(s_prompt);
+        new Batch(host.Model).Run(session);
+        return session.Logits.ToArray();
+    }
+
+    // The least of several rounds: the runtime may allocate once while it retiers, a call's own allocation shows in every round.
+    private static long Least(Action call)
+    {
+        long least = long.MaxValue;
+        for (int round = 0; round < 20; round++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            call();
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        return least;
+    }
+}
