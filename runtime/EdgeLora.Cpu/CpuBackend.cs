@@ -208,7 +208,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elementwise(_kernels.SwiGlu, rows, gate, up, y, 8);
 
     /// <inheritdoc/>
-    public void Gelu(int rows, GeluKind kind, DeviceTensor x, DeviceTensor y)
+    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
     {
         lock (_gate)
         {
@@ -216,7 +216,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
             _op.Y = Pointer.Out(y);
             _op.Rows = rows;
             _op.Columns = y.Columns;
-            Run(kind == GeluKind.Exact ? _kernels.GeluExact : _kernels.GeluTanh, 8L * rows * y.Columns);
+            Run(_kernels.Activate(kind), 8L * rows * y.Columns);
         }
         KeepAlive(x, y, x, y);
     }

@@ -1,11 +1,17 @@
 namespace EdgeLora.Core;
 
-/// <summary>Which GELU: exact x·Φ(x), or the tanh approximation (GPT-2's gelu_new).</summary>
-public enum GeluKind
+/// <summary>An element-wise nonlinearity.</summary>
+public enum Activation
 {
     /// <summary><c>x·(1 + erf(x/√2))/2</c>; arXiv:1606.08415.</summary>
-    Exact,
-    /// <summary><c>x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2</c>.</summary>
+    Gelu,
+    /// <summary><c>x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2</c>: GPT-2's gelu_new.</summary>
+    GeluTanh,
+    /// <summary><c>max(0, x)</c>.</summary>
+    Relu,
+    /// <summary><c>x/(1 + e^-x)</c>; arXiv:1702.03118.</summary>
+    Silu,
+    /// <summary><c>tanh(x)</c>.</summary>
     Tanh,
 }
 
@@ -24,7 +30,8 @@ public enum RopePairs
 /// <param name="HeadSize">Hd.</param>
 /// <param name="Scale">Factor on q·k: usually 1/√Hd.</param>
 /// <param name="Window">W: position i sees i-W &lt; j ≤ i; 0 = all before it.</param>
-public readonly record struct AttentionShape(int Heads, int KvHeads, int HeadSize, float Scale, int Window);
+/// <param name="Causal">False for an encoder: every position sees its whole sequence.</param>
+public readonly record struct AttentionShape(int Heads, int KvHeads, int HeadSize, float Scale, int Window, bool Causal = true);
 
 /// <summary>
 /// The waist of EdgeLora: transformer-shaped ops over <see cref="DeviceTensor"/>, enqueued in order; only <see cref="Read"/> waits. Activations are F32
@@ -100,8 +107,8 @@ public interface IComputeBackend : IDisposable
     /// <summary><c>y = gate·sigmoid(gate)·up</c>; arXiv:2002.05202. y may be gate or up.</summary>
     void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y);
 
-    /// <summary><c>y = gelu(x)</c>. y may be x.</summary>
-    void Gelu(int rows, GeluKind kind, DeviceTensor x, DeviceTensor y);
+    /// <summary><c>y = f(x)</c>. y may be x.</summary>
+    void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y);
 
     /// <summary><c>z = x + y</c>. z may be x or y.</summary>
     void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);

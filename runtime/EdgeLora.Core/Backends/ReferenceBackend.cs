@@ -147,7 +147,7 @@ public sealed class ReferenceBackend : IComputeBackend
             int width = sequence.Cache.Keys[layer].Columns;
             for (int t = 0; t < sequence.Count; t++)
             {
-                int last = sequence.Past + t;
+                int last = sequence.Past + (shape.Causal ? t : sequence.Count - 1);
                 int first = shape.Window > 0 ? Math.Max(0, last - shape.Window + 1) : 0;
                 double[] p = new double[last - first + 1];
                 for (int head = 0; head < shape.Heads; head++)
@@ -181,14 +181,19 @@ public sealed class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public void Gelu(int rows, GeluKind kind, DeviceTensor x, DeviceTensor y)
+    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
     {
         for (int i = 0; i < rows * y.Columns; i++)
         {
             double v = In(x)[i];
-            Out(y)[i] = (float)(kind == GeluKind.Exact
-                ? 0.5 * v * (1 + ErrorFunction.Erf(v / Math.Sqrt(2)))
-                : 0.5 * v * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v))));
+            Out(y)[i] = (float)(kind switch
+            {
+                Activation.Gelu => 0.5 * v * (1 + ErrorFunction.Erf(v / Math.Sqrt(2))),
+                Activation.GeluTanh => 0.5 * v * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v))),
+                Activation.Relu => v < 0 ? 0 : v,
+                Activation.Silu => v / (1 + Math.Exp(-v)),
+                _ => Math.Tanh(v),
+            });
         }
     }
 

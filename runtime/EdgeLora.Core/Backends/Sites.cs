@@ -43,7 +43,8 @@ public sealed record EmbeddingSite(string Name, int Index, DeviceTensor Table);
 /// <param name="Scale">s: alpha/r or alpha/√r, times the path's own strength.</param>
 /// <param name="OutputBias">lora_bias [O], scaled like B; or null.</param>
 /// <param name="Gain">DoRA: m/‖W + Σ s·B·A‖ per output [O] F32, resolved when the path was built; or null.</param>
-public sealed record LowRankStep(DeviceTensor A, DeviceTensor B, int Rank, float Scale, DeviceTensor? OutputBias = null, DeviceTensor? Gain = null);
+/// <param name="Dropout">Training: which inputs of A are dropped; null: none. Embeddings know no dropout.</param>
+public sealed record LowRankStep(DeviceTensor A, DeviceTensor B, int Rank, float Scale, DeviceTensor? OutputBias = null, DeviceTensor? Gain = null, Dropout? Dropout = null);
 
 /// <summary>Single output rows (of a table: single tokens) whose weight a path replaces: trainable tokens.</summary>
 /// <param name="Ids">Ascending row indices.</param>

@@ -33,7 +33,7 @@ internal static unsafe class Attention<O, V> where O : struct, ILanes<V> where V
 
             void Row(int t, int head)
             {
-                int last = sequence.Past + t;
+                int last = sequence.Past + (op.Shape.Causal ? t : sequence.Count - 1);
                 int first = op.Shape.Window > 0 ? Math.Max(0, last - op.Shape.Window + 1) : 0;
                 long at = (long)(sequence.Start + t) * op.Columns + (long)head * headSize;
                 long from = (long)first * keys.Columns + head / group * headSize;

@@ -36,14 +36,21 @@ internal sealed unsafe class KernelTable
     /// <summary>SwiGlu.</summary>
     public delegate*<object, int, int, void> SwiGlu;
 
-    /// <summary>Exact Gelu.</summary>
-    public delegate*<object, int, int, void> GeluExact;
-
-    /// <summary>Gelu by tanh.</summary>
-    public delegate*<object, int, int, void> GeluTanh;
+    /// <summary>Activate: GELU exact, GELU by tanh, ReLU, SiLU, tanh.</summary>
+    public delegate*<object, int, int, void> Gelu, GeluTanh, Relu, Silu, Tanh;
 
     /// <summary>Add.</summary>
     public delegate*<object, int, int, void> Add;
+
+    /// <summary>The kernel of an activation.</summary>
+    public delegate*<object, int, int, void> Activate(Activation kind) => kind switch
+    {
+        Activation.Gelu => Gelu,
+        Activation.GeluTanh => GeluTanh,
+        Activation.Relu => Relu,
+        Activation.Silu => Silu,
+        _ => Tanh,
+    };
 
     /// <summary>The kernels of <paramref name="tier"/>.</summary>
     public static KernelTable For(SimdTier tier) => tier switch
@@ -66,8 +73,11 @@ internal sealed unsafe class KernelTable
         Rope = &Rope<O, V>.Run,
         Attention = &Attention<O, V>.Run,
         SwiGlu = &SwiGlu<O, V>.Run,
-        GeluExact = &Gelu<O, V>.Exact,
-        GeluTanh = &Gelu<O, V>.Tanh,
+        Gelu = &Elementwise<O, V, GeluExact<O, V>>.Run,
+        GeluTanh = &Elementwise<O, V, GeluByTanh<O, V>>.Run,
+        Relu = &Elementwise<O, V, Relu<O, V>>.Run,
+        Silu = &Elementwise<O, V, Silu<O, V>>.Run,
+        Tanh = &Elementwise<O, V, HyperbolicTangent<O, V>>.Run,
         Add = &Add<O, V>.Run,
     };
 }

@@ -38,5 +38,5 @@ public sealed record DecoderLayer
 /// <param name="FinalNorm">Norm before the head.</param>
 /// <param name="Head">Output head [V, D].</param>
 /// <param name="LayerNorm">LayerNorm instead of RMSNorm.</param>
-/// <param name="Gelu">The plain feed-forward's GELU.</param>
-public sealed record DecoderWeights(EmbeddingSite Tokens, EmbeddingSite? Positions, DecoderLayer[] Layers, NormSite FinalNorm, LinearSite Head, bool LayerNorm, GeluKind Gelu);
+/// <param name="Activation">The plain feed-forward's nonlinearity.</param>
+public sealed record DecoderWeights(EmbeddingSite Tokens, EmbeddingSite? Positions, DecoderLayer[] Layers, NormSite FinalNorm, LinearSite Head, bool LayerNorm, Activation Activation);

@@ -146,7 +146,7 @@ public sealed class DecoderModel : ICausalLM
         Backend.Linear(batch, layer.Up, b.Normed, b.Up);
         if (layer.Gate is null)
         {
-            Backend.Gelu(batch.Rows, _weights.Gelu, b.Up, b.Up);
+            Backend.Activate(batch.Rows, _weights.Activation, b.Up, b.Up);
         }
         else
         {

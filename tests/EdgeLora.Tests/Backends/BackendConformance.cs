@@ -109,15 +109,15 @@ public abstract class BackendConformance : IDisposable
     public void Activations_give_the_reference_from_tiny_to_huge()
     {
         float[] x = [0, 1e-8f, -1e-8f, 1e-3f, -1e-3f, 0.5f, -0.5f, 1, -1, 2, -2, 3.5f, -3.5f, 5, -5, 8, -8, 12, -12, 30, -30, 80, -80, 1e4f, -1e4f];
-        foreach (GeluKind kind in Enum.GetValues<GeluKind>())
-            Elementwise($"gelu {kind}", x, (b, t, y) => b.Gelu(1, kind, t, y), 1e-6, 1e-7);
+        foreach (Activation kind in Enum.GetValues<Activation>())
+            Elementwise($"{kind}", x, (b, t, y) => b.Activate(1, kind, t, y), 1e-6, 1e-7);
         Elementwise("swiglu", x, (b, t, y) => b.SwiGlu(1, t, t, y), 1e-6, 1e-7);
         foreach (int width in BackendCases.Widths)
             foreach (int rows in BackendCases.RowCounts)
             {
                 float[] r = BackendCases.Random(width + rows, (long)width * rows, 6);
-                Elementwise("gelu", r, (b, t, y) => b.Gelu(rows, GeluKind.Exact, t, y), 1e-6, 1e-7, rows);
-                Elementwise("gelu tanh", r, (b, t, y) => b.Gelu(rows, GeluKind.Tanh, t, y), 1e-6, 1e-7, rows);
+                foreach (Activation kind in Enum.GetValues<Activation>())
+                    Elementwise($"{kind}", r, (b, t, y) => b.Activate(rows, kind, t, y), 1e-6, 1e-7, rows);
                 Elementwise("swiglu", r, (b, t, y) => b.SwiGlu(rows, t, t, y), 1e-6, 1e-7, rows);
                 Elementwise("add", r, (b, t, y) => b.Add(rows, t, t, y), 0, 0, rows);
             }
@@ -129,10 +129,11 @@ public abstract class BackendConformance : IDisposable
         IComputeBackend b = Backend;
         DeviceTensor x = b.Allocate("x", DType.F32, new Shape(1, 20)), y = b.Allocate("y", DType.F32, new Shape(1, 20));
         b.Write([.. Enumerable.Repeat(float.NaN, 20)], x, 0);
-        b.Gelu(1, GeluKind.Exact, x, y);
-        Assert.All(BackendCases.Read(b, y), v => Assert.True(float.IsNaN(v)));
-        b.Gelu(1, GeluKind.Tanh, x, y);
-        Assert.All(BackendCases.Read(b, y), v => Assert.True(float.IsNaN(v)));
+        foreach (Activation kind in Enum.GetValues<Activation>())
+        {
+            b.Activate(1, kind, x, y);
+            Assert.All(BackendCases.Read(b, y), v => Assert.True(float.IsNaN(v), kind.ToString()));
+        }
         b.SwiGlu(1, x, x, y);
         Assert.All(BackendCases.Read(b, y), v => Assert.True(float.IsNaN(v)));
     }

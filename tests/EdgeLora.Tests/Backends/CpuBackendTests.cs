@@ -88,8 +88,8 @@ public sealed class CpuBackendTests
         ops.Add(() => backend.Embed(tokens, table, z));
         ops.Add(() => backend.Rope(40, 64, RopePairs.Halves, cos, sin, z));
         ops.Add(() => backend.SwiGlu(40, q, z, z));
-        ops.Add(() => backend.Gelu(40, GeluKind.Exact, q, z));
-        ops.Add(() => backend.Gelu(40, GeluKind.Tanh, q, z));
+        ops.Add(() => backend.Activate(40, Activation.Gelu, q, z));
+        ops.Add(() => backend.Activate(40, Activation.GeluTanh, q, z));
         ops.Add(() => backend.Add(40, q, z, z));
         ops.Add(() => backend.Copy(q, 0, z, 0, 40));
         ops.Add(() => backend.CopyColumns(40, q, 0, z, 1, 5));

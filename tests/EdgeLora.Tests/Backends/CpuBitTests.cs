@@ -64,7 +64,7 @@ public sealed class CpuBitTests
                 Assert.Equal(BackendConformance.Norm(one, 257, 100, 3, layer), BackendConformance.Norm(three, 257, 100, 3, layer));
             foreach (Action<IComputeBackend, DeviceTensor> op in (Action<IComputeBackend, DeviceTensor>[])
                 [
-                    (b, x) => b.SwiGlu(99, x, x, x), (b, x) => b.Gelu(99, GeluKind.Exact, x, x), (b, x) => b.Gelu(99, GeluKind.Tanh, x, x), (b, x) => b.Add(99, x, x, x),
+                    (b, x) => b.SwiGlu(99, x, x, x), (b, x) => b.Activate(99, Activation.Gelu, x, x), (b, x) => b.Activate(99, Activation.GeluTanh, x, x), (b, x) => b.Add(99, x, x, x),
                     (b, x) => b.Rope(99, 321, RopePairs.Halves, BackendCases.Buffer(b, 2, 99, 101), BackendCases.Buffer(b, 3, 99, 101), x),
                 ])
             {

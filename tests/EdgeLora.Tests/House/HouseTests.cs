@@ -13,9 +13,10 @@ public sealed class HouseTests
         ["EdgeLora.Cpu"] = ["EdgeLora.Core"],
         ["EdgeLora.Models"] = ["EdgeLora.Core"],
         ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu"],
-        ["EdgeLora.Cli"] = ["EdgeLora"],
-        ["EdgeLora.Benchmarks"] = ["EdgeLora"],
-        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Cli"],
+        ["EdgeLora.Training"] = ["EdgeLora.Models"],
+        ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Training"],
+        ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Training"],
+        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
     private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Tests"];

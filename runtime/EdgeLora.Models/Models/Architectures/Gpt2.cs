@@ -71,6 +71,6 @@ public sealed class Gpt2 : IArchitecture
         string activation = build.Checkpoint.Config.GetString("activation_function", "gelu_new");
         if (activation is not ("gelu_new" or "gelu_pytorch_tanh" or "gelu"))
             throw build.Checkpoint.Config.Refusal("activation_function", "gelu_new, gelu_pytorch_tanh or gelu");
-        return new(tokens, positions, layers, norm, head, LayerNorm: true, activation == "gelu" ? GeluKind.Exact : GeluKind.Tanh);
+        return new(tokens, positions, layers, norm, head, LayerNorm: true, activation == "gelu" ? Activation.Gelu : Activation.GeluTanh);
     }
 }

@@ -90,7 +90,7 @@ public class Llama : IArchitecture
         }
         NormSite norm = build.Norm("model.norm", prefix + "norm", d, config.NormEpsilon);
         LinearSite head = config.TiedHead ? build.Tied("lm_head", tokens.Table) : build.Linear("lm_head", "lm_head", config.Vocabulary, d, bias: false);
-        return new(tokens, null, layers, norm, head, LayerNorm: false, GeluKind.Exact);
+        return new(tokens, null, layers, norm, head, LayerNorm: false, Activation.Gelu);
     }
 
     /// <summary>eos_token_id as a number or a list.</summary>

@@ -1,0 +1,26 @@
+namespace EdgeLora.Core;
+
+/// <summary>
+/// Dropout of an adapter's inputs: element (row, column) is dropped with probability p, what stays is multiplied by 1/(1-p). Which ones is a function of seed, row and
+/// column alone, so that a backward pass finds the same mask without storing it. A row counts within its path's run of rows. arXiv:1207.0580.
+/// </summary>
+public sealed class Dropout(double probability)
+{
+    private readonly ulong _threshold = (ulong)(probability * (1UL << 32));
+
+    /// <summary>p, from 0 to below 1.</summary>
+    public double Probability { get; } = probability is >= 0 and < 1 ? probability : throw new ArgumentOutOfRangeException(nameof(probability), probability, "expected 0 to below 1");
+
+    /// <summary>Set anew for each micro-batch, kept through its backward pass.</summary>
+    public ulong Seed { get; set; }
+
+    /// <summary>0, or 1/(1-p).</summary>
+    public float Factor(int row, int column)
+    {
+        // SplitMix64's finaliser over the element's number.
+        ulong z = Seed + ((ulong)(uint)row << 32 | (uint)column) * 0x9E3779B97F4A7C15;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return ((z ^ (z >> 31)) >> 32) < _threshold ? 0 : (float)(1 / (1 - Probability));
+    }
+}
