@@ -8,16 +8,14 @@ namespace EdgeLora;
 /// <summary>What an application opens: one base, instantiated once, the tree of adapters on it, and sessions that stand at its nodes.</summary>
 public sealed class EdgeHost : IDisposable
 {
-    private readonly EdgeHostOptions _options;
-
     private EdgeHost(string name, DecoderModel model, Tokenizer? tokenizer, AdapterTree tree, EdgeHostOptions options)
     {
         Name = name;
         Model = model;
         Tokenizer = tokenizer;
         Tree = tree;
-        _options = options;
         Store = new(model, options.AdapterBudgetBytes);
+        Overlays = new(model, Store, options.OverlayBudgetBytes);
     }
 
     /// <summary>What was opened.</summary>
@@ -38,8 +36,8 @@ public sealed class EdgeHost : IDisposable
     /// <summary>What the base runs on.</summary>
     public IComputeBackend Backend => Model.Backend;
 
-    /// <summary>Bytes of fused overlays held.</summary>
-    public long OverlayBytes { get; private set; }
+    /// <summary>Fused overlays.</summary>
+    public OverlayStore Overlays { get; }
 
     /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/> and <see cref="ArgumentException"/> for an unknown device.</summary>
     public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
@@ -84,22 +82,11 @@ public sealed class EdgeHost : IDisposable
     public AdapterPath Blend(IReadOnlyList<(string Node, float Strength)> nodes) =>
         Store.Blend(nodes.Select(n => (Tree.Get(n.Node), n.Strength)).ToArray());
 
-    /// <summary>For long stays: an overlay W' = W + Σ s·B·A beside the frozen base, within the overlay budget. Same function, no adapter work per token. Throws <see cref="InvalidOperationException"/> when it does not fit.</summary>
-    public AdapterPath Fuse(string nodePath)
-    {
-        AdapterPath path = Enter(nodePath);
-        try
-        {
-            (AdapterPath fused, long bytes) = FusedOverlay.Build(path, Model.Sites, Backend, _options.OverlayBudgetBytes - OverlayBytes);
-            OverlayBytes += bytes;
-            return fused;
-        }
-        catch
-        {
-            Store.Release(Tree.Get(nodePath));
-            throw;
-        }
-    }
+    /// <summary>
+    /// For long stays: an overlay W' = W + Σ s·B·A beside the frozen base, within the overlay budget. Same function, no adapter work per token. It is dropped when the
+    /// hold is disposed and the last session has left the path. Throws <see cref="InvalidOperationException"/> when it does not fit.
+    /// </summary>
+    public FusedPath Fuse(string nodePath) => Overlays.Fuse(Tree.Get(nodePath));
 
     /// <summary>A new session on a path.</summary>
     public Session CreateSession(AdapterPath path, int reserveTokens = 256) => new(Model, path, reserveTokens);
@@ -107,6 +94,7 @@ public sealed class EdgeHost : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        Overlays.Dispose();
         Store.Dispose();
         Model.Dispose();
         Backend.Dispose();

@@ -16,13 +16,15 @@ public static class AdapterMerge
         return Tensor.FromFloats(StoredWeight(site).Name, stored.Shape, site.Norm is not null ? stored.ToFloats() : new WeightRows(site, stored, adapter.Rows).Apply(adapter.Steps));
     }
 
+    /// <summary>Whether <see cref="EffectiveBias"/> gives one.</summary>
+    public static bool HasBias(ModelSite site, SiteAdapter adapter) => StoredBias(site, adapter) is not null || adapter.Steps.Any(s => s.OutputBias is not null);
+
     /// <summary>The bias that goes with <see cref="EffectiveWeight"/>; null where neither base nor path has one.</summary>
     public static Tensor? EffectiveBias(ModelSite site, SiteAdapter adapter)
     {
-        DeviceTensor? stored = adapter.Bias ?? site.Linear?.Bias ?? site.Norm?.Bias;
-        bool added = adapter.Steps.Any(s => s.OutputBias is not null);
-        if (stored is null && !added)
+        if (!HasBias(site, adapter))
             return null;
+        DeviceTensor? stored = StoredBias(site, adapter);
         int outputs = site.Linear?.Outputs ?? stored!.Columns;
         double[] bias = new double[outputs];
         foreach (LowRankStep step in adapter.Steps)
@@ -36,4 +38,6 @@ public static class AdapterMerge
             bias[o] += start?[o] ?? 0;
         return Tensor.FromFloats(site.Name + ".bias", new Shape(outputs), Array.ConvertAll(bias, x => (float)x));
     }
+
+    private static DeviceTensor? StoredBias(ModelSite site, SiteAdapter adapter) => adapter.Bias ?? site.Linear?.Bias ?? site.Norm?.Bias;
 }

@@ -47,5 +47,7 @@ public sealed class Batch(ICausalLM model, int chunk = 128)
             for (int i = 0; i < done; i++)
                 _logits.AsSpan(i * vocabulary, vocabulary).CopyTo(sessions[_owners[i]].LogitsBuffer);
         }
+        // Between steps nothing holds on to paths: a dropped overlay's memory goes back at once.
+        _layout.Clear();
     }
 }

@@ -11,8 +11,9 @@ public sealed class Session : IDisposable
     private int[] _tokens;
     private KvSlot _slot;
     private long _clock;
+    private bool _disposed;
 
-    /// <summary>Starts an empty session on <paramref name="path"/>.</summary>
+    /// <summary>Starts an empty session on <paramref name="path"/>. Throws <see cref="ObjectDisposedException"/> for a fused path that was dropped.</summary>
     /// <param name="model">The base.</param>
     /// <param name="path">Where it stands first.</param>
     /// <param name="reserveTokens">Tokens to make room for at once; beyond it buffers grow by doubling.</param>
@@ -30,6 +31,7 @@ public sealed class Session : IDisposable
         _slot.Take(path, _clock++);
         Path = path;
         LogitsBuffer = new float[model.Config.Vocabulary];
+        path.Overlay?.Hold();
     }
 
     /// <summary>Where the session stands.</summary>
@@ -80,11 +82,17 @@ public sealed class Session : IDisposable
         Activate();
     }
 
-    /// <summary>Walks to another path between two tokens. Allocates nothing where the session has a slot for the path.</summary>
+    /// <summary>
+    /// Walks to another path between two tokens. Allocates nothing where the session has a slot for the path. The last to leave a fused path drops its overlay.
+    /// Throws <see cref="ObjectDisposedException"/> for a fused path that was dropped; the session then stays where it is.
+    /// </summary>
     public void Switch(AdapterPath path, KvPolicy policy = KvPolicy.Recompute)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (ReferenceEquals(path, Path))
             return;
+        path.Overlay?.Hold();
+        AdapterPath from = Path;
         if (policy == KvPolicy.Keep)
         {
             _slot.Mixed = true;
@@ -102,12 +110,17 @@ public sealed class Session : IDisposable
         }
         _slot.LastUse = _clock++;
         Path = path;
+        from.Overlay?.Release();
         Activate();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_disposed)
+            return;
+        _disposed = true;
+        Path.Overlay?.Release();
         foreach (KvSlot slot in _slots)
             slot.Buffer?.Dispose();
     }

@@ -176,6 +176,7 @@ public sealed class DecoderModel : ICausalLM
             Backend.Read(b.Logits, 0, logits.Slice(done * Config.Vocabulary, count * Config.Vocabulary));
             done += count;
         }
+        _headRows.Clear();
     }
 
     private static SiteTable PathOf(BatchLayout batch, int row)

@@ -99,20 +99,12 @@ public sealed class TreePromiseTests
         using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
         foreach (string node in new[] { "shakespeare/kings/richard", "holmes", "math" })
         {
-            float[] segments = Logits(host, host.Enter(node)), fused = Logits(host, host.Fuse(node));
+            using FusedPath overlay = host.Fuse(node);
+            float[] segments = Logits(host, host.Enter(node)), fused = Logits(host, overlay.Path);
             Assert.True(GoldenError.Relative(fused, segments) <= MergedTolerance, $"{node}: {GoldenError.Relative(fused, segments):g3}");
         }
         float[] whole = Logits(host, host.Enter("restaurant")), halves = Logits(host, host.Blend([("restaurant", 0.5f), ("restaurant", 0.5f)]));
         Assert.True(GoldenError.Relative(halves, whole) <= MergedTolerance);
-    }
-
-    [Fact]
-    public void An_overlay_beyond_its_budget_is_refused_and_nothing_is_held()
-    {
-        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), new EdgeHostOptions { OverlayBudgetBytes = 1000 });
-        Assert.Contains("1000", Assert.Throws<InvalidOperationException>(() => host.Fuse("holmes")).Message);
-        Assert.Equal(0, host.OverlayBytes);
-        Assert.Equal(AdapterState.Resident, host.Tree.Get("holmes").State);
     }
 
     [Fact]

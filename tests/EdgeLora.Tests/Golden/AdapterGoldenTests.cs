@@ -11,7 +11,7 @@ public sealed class AdapterGoldenTests
     private static readonly string[] s_later =
     [
         "mixtral-attn", "mixtral-experts", "mixtral-experts-v4", "bert-cls", "llama-ia3", "qwen2-ia3", "gpt2-ia3", "llama-loha", "llama-lokr", "llama-vera", "llama-oft", "llama-boft",
-        "llama-adalora", "llama-prompt", "llama-ptuning", "llama-prefix", "llama-tokens-only", "llama-lntuning", "bases",
+        "llama-adalora", "llama-prompt", "llama-ptuning", "llama-prefix", "bases",
     ];
 
     public static TheoryData<string> Adapters() => new(SharedFolder.Folders("fixtures/peft").Except(s_later).DefaultIfEmpty("llama-qv"));
