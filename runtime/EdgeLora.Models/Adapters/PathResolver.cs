@@ -65,25 +65,22 @@ public static class PathResolver
     {
         float scale = lowRank.Scale * strength;
         List<LowRankStep> steps = [.. site.Steps];
-        if (delta.Residual is not null)
-            steps.Add(new(delta.ResidualA!, delta.ResidualB!, (int)delta.ResidualA!.Shape[0], -strength));
+        if (delta.ResidualA is not null)
+            steps.Add(new(delta.ResidualA, delta.ResidualB!, (int)delta.ResidualA.Shape[0], -strength));
         DeviceTensor? gain = null;
         if (lowRank.Magnitude is not null)
-            gain = site.Weight is null && site.Rows is null
-                ? adapter.Gain(delta, scale, () => ComputeGain(site, delta, lowRank, scale, strength))
-                : adapter.Keep(ComputeGain(site, delta, lowRank, scale, strength));
-        steps.Add(new(delta.A!, delta.B!, lowRank.Rank, scale, delta.OutputBias, gain));
+            gain = adapter.Gain(delta, scale, shared: site.Weight is null && site.Rows is null, () => ComputeNorms(site, delta, scale, strength));
+        steps.Add(new(delta.A!, delta.B!, lowRank.Rank, scale, delta.OutputBias, gain, delta.Host.Site.Embedding is null ? adapter.Dropout : null));
         return [.. steps];
     }
 
-    private static Tensor ComputeGain(SiteAdapter under, ResidentDelta delta, LowRankDelta lowRank, double scale, double strength)
+    private static double[] ComputeNorms(SiteAdapter under, ResidentDelta delta, double scale, double strength)
     {
         ModelSite site = delta.Host.Site;
         WeightRows weight = new(site, under.Weight ?? AdapterMerge.StoredWeight(site), under.Rows);
-        List<LowRankRows> deltas = [new(lowRank.A, lowRank.B, scale, weight.InputMajor)];
-        if (delta.Residual is { } residual)
-            deltas.Add(new(residual.A, residual.B, -strength, weight.InputMajor));
-        float[] gains = Array.ConvertAll(weight.Gains(deltas, lowRank.Magnitude!), g => (float)g);
-        return Tensor.FromFloats($"{site.Name}.gain", new Shape(gains.Length), gains);
+        List<LowRankRows> deltas = [new(delta.A!, delta.B!, scale, weight.InputMajor)];
+        if (delta.ResidualA is not null)
+            deltas.Add(new(delta.ResidualA, delta.ResidualB!, -strength, weight.InputMajor));
+        return weight.Norms(deltas);
     }
 }

@@ -18,11 +18,11 @@ internal sealed record ResidentDelta(SiteDelta Host)
     public ReplacedRows? Rows { get; init; }
 
     /// <summary>PiSSA, OLoRA: what the base lost, taken off again before the adapter's own step.</summary>
-    public (Tensor A, Tensor B)? Residual { get; init; }
-
     public DeviceTensor? ResidualA { get; init; }
 
     public DeviceTensor? ResidualB { get; init; }
+
+    public DeviceTensor? Magnitude { get; init; }
 }
 
 /// <summary>
@@ -32,15 +32,19 @@ internal sealed record ResidentDelta(SiteDelta Host)
 public sealed class ResidentAdapter : IDisposable
 {
     private readonly List<DeviceTensor> _owned = [];
-    private readonly Dictionary<(int Site, float Scale), DeviceTensor> _gains = [];
+    private readonly Dictionary<(int Site, float Scale), DoraGain> _gains = [];
+    private readonly Dictionary<Tensor, DeviceTensor> _uploaded = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(int Site, ReplacedRows Under), ReplacedRows> _rows = [];
     private readonly IComputeBackend _backend;
     private readonly Lock _lock = new();
+    private readonly bool _trainable;
 
-    private ResidentAdapter(LoraAdapter adapter, IComputeBackend backend)
+    private ResidentAdapter(LoraAdapter adapter, IComputeBackend backend, bool trainable, Dropout? dropout)
     {
         Adapter = adapter;
+        Dropout = dropout;
         _backend = backend;
+        _trainable = trainable;
         try
         {
             Deltas = [.. adapter.Deltas.Select(Stage)];
@@ -60,13 +64,37 @@ public sealed class ResidentAdapter : IDisposable
     /// <summary>Bytes on the device: its tensors, what PiSSA and OLoRA take off the base, one set of DoRA gains. Gains at further strengths are not counted.</summary>
     public long ByteLength { get; }
 
+    /// <summary>Dropout of its low-rank inputs while it trains; else null.</summary>
+    public Dropout? Dropout { get; }
+
+    /// <summary>DoRA's gains that paths asked for, for who trains the magnitudes.</summary>
+    public IReadOnlyCollection<DoraGain> Gains => _gains.Values;
+
     internal IReadOnlyList<ResidentDelta> Deltas { get; } = [];
 
     /// <summary>Reads, checks and uploads an adapter. Throws <see cref="ModelFileException"/> with every fault.</summary>
     public static ResidentAdapter Load(string path, string name, SiteCatalog sites, IComputeBackend backend) => Stage(LoraAdapter.Load(path, name, sites), backend);
 
     /// <summary>Uploads an adapter. Takes ownership of it, also when it throws <see cref="ModelFileException"/>: PiSSA or OLoRA on a weight that cannot be decomposed.</summary>
-    public static ResidentAdapter Stage(LoraAdapter adapter, IComputeBackend backend) => new(adapter, backend);
+    public static ResidentAdapter Stage(LoraAdapter adapter, IComputeBackend backend) => new(adapter, backend, false, null);
+
+    /// <summary>As <see cref="Stage(LoraAdapter, IComputeBackend)"/>, but every tensor becomes a writable F32 buffer of its own, magnitudes too; a tensor that two sites share is one buffer.</summary>
+    public static ResidentAdapter StageTrainable(LoraAdapter adapter, IComputeBackend backend, Dropout? dropout) => new(adapter, backend, true, dropout);
+
+    /// <summary>What trains: each buffer once, under its key in the adapter's file, with the row order of its site. Only after <see cref="StageTrainable"/>.</summary>
+    public IEnumerable<(string Key, DeviceTensor Tensor, int[]? RowOrder)> Trainables()
+    {
+        HashSet<DeviceTensor> seen = new(ReferenceEqualityComparer.Instance);
+        foreach (ResidentDelta delta in Deltas)
+        {
+            int[]? order = delta.Host.Site.RowOrder;
+            (DeviceTensor? Tensor, int[]? Order)[] all =
+                [(delta.A, null), (delta.B, order), (delta.OutputBias, order), (delta.Magnitude, order), (delta.Weight, order), (delta.Bias, order), (delta.Rows?.Values, null)];
+            foreach ((DeviceTensor? tensor, int[]? rowOrder) in all)
+                if (tensor is not null && seen.Add(tensor))
+                    yield return (tensor.Name, tensor, rowOrder);
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -77,22 +105,22 @@ public sealed class ResidentAdapter : IDisposable
         Adapter.Dispose();
     }
 
-    /// <summary>DoRA's gain over the untouched base at one scale: computed once, shared by every path.</summary>
-    internal DeviceTensor Gain(ResidentDelta delta, float scale, Func<Tensor> compute)
+    /// <summary>DoRA's gain over the untouched base at one scale: computed once, shared by every path; over replaced weights it is the path's own.</summary>
+    internal DeviceTensor Gain(ResidentDelta delta, float scale, bool shared, Func<double[]> computeNorms)
     {
         lock (_lock)
         {
-            if (!_gains.TryGetValue((delta.Host.Site.Index, scale), out DeviceTensor? gain))
-                _gains[(delta.Host.Site.Index, scale)] = gain = Upload(compute());
-            return gain;
+            if (shared && _gains.TryGetValue((delta.Host.Site.Index, scale), out DoraGain? known))
+                return known.Gain;
+            Tensor magnitude = delta.Host.LowRank!.Magnitude!;
+            DeviceTensor buffer = _backend.Allocate(magnitude.Name + ".gain", DType.F32, magnitude.Shape);
+            _owned.Add(buffer);
+            DoraGain gain = new(_backend, buffer, delta.Magnitude, computeNorms);
+            gain.Refresh(magnitude.ToFloats());
+            if (shared || _trainable)
+                _gains[(delta.Host.Site.Index, scale)] = gain;
+            return buffer;
         }
-    }
-
-    /// <summary>A tensor that only one path needs, owned here.</summary>
-    internal DeviceTensor Keep(Tensor tensor)
-    {
-        lock (_lock)
-            return Upload(tensor);
     }
 
     /// <summary>These rows over another node's: made once for every pair. Where both have one, the later wins.</summary>
@@ -127,9 +155,9 @@ public sealed class ResidentAdapter : IDisposable
             Weight = Upload(delta.Weight),
             Bias = Upload(delta.Bias),
             Rows = delta.Rows is { } rows ? new(rows.Ids, Upload(rows.Values)) : null,
-            Residual = residual,
             ResidualA = Upload(residual?.A),
             ResidualB = Upload(residual?.B),
+            Magnitude = _trainable ? Upload(delta.LowRank?.Magnitude) : null,
         };
     }
 
@@ -138,8 +166,13 @@ public sealed class ResidentAdapter : IDisposable
     {
         if (tensor is null)
             return null;
-        DeviceTensor device = _backend.Upload(tensor);
+        if (_uploaded.TryGetValue(tensor, out DeviceTensor? known))
+            return known;
+        DeviceTensor device = _trainable ? _backend.Allocate(tensor.Name, DType.F32, tensor.Shape) : _backend.Upload(tensor);
         _owned.Add(device);
+        _uploaded.Add(tensor, device);
+        if (_trainable)
+            _backend.Write(tensor.ToFloats(), device, 0);
         return device;
     }
 }

@@ -11,14 +11,15 @@ internal sealed class LowRankRows
     private readonly int _rank;
     private readonly int _columns;
 
+    /// <summary>A step of a path, read from the device.</summary>
+    public LowRankRows(LowRankStep step, bool inputMajor) : this(step.A, step.B, step.Scale, inputMajor) { }
+
+    /// <summary>A delta's factors, read from the device.</summary>
     /// <param name="a">[R, I] (embedding: [R, V]).</param>
     /// <param name="b">[O, R] (embedding: [D, R]).</param>
     /// <param name="scale">s.</param>
     /// <param name="inputMajor">True where the weight's rows are inputs: Conv1D, embeddings.</param>
-    public LowRankRows(Tensor a, Tensor b, double scale, bool inputMajor) : this(a.ToFloats(), b.ToFloats(), (int)a.Shape[0], scale, inputMajor) { }
-
-    /// <summary>A step of a path, read from the device.</summary>
-    public LowRankRows(LowRankStep step, bool inputMajor) : this(step.A.ToFloats(), step.B.ToFloats(), step.Rank, step.Scale, inputMajor) { }
+    public LowRankRows(DeviceTensor a, DeviceTensor b, double scale, bool inputMajor) : this(a.ToFloats(), b.ToFloats(), (int)a.Shape[0], scale, inputMajor) { }
 
     private LowRankRows(float[] a, float[] b, int rank, double scale, bool inputMajor)
     {
@@ -87,11 +88,11 @@ internal sealed class WeightRows
     public bool InputMajor { get; }
 
     /// <summary>
-    /// DoRA's gain: magnitude over the norm of each output's weights in W + Σ deltas. One pass over W, O·I·R multiplications; rows are shared among cores, never a sum.
+    /// Norm of each output's weights in W + Σ deltas: DoRA's. One pass over W, O·I·R multiplications; rows are shared among cores, never a sum.
     /// </summary>
-    public double[] Gains(IReadOnlyList<LowRankRows> deltas, Tensor magnitude)
+    public double[] Norms(IReadOnlyList<LowRankRows> deltas)
     {
-        double[] squares = new double[InputMajor ? _columns : _rows], gains = LowRankRows.Widen(magnitude.ToFloats());
+        double[] squares = new double[InputMajor ? _columns : _rows];
         if (InputMajor)
         {
             double[] row = new double[_columns];
@@ -118,9 +119,7 @@ internal sealed class WeightRows
                 return row;
             }, _ => { });
         }
-        for (int o = 0; o < gains.Length; o++)
-            gains[o] = squares[o] > 0 ? gains[o] / Math.Sqrt(squares[o]) : 0;
-        return gains;
+        return Array.ConvertAll(squares, Math.Sqrt);
     }
 
     /// <summary>The weight after every step with its gain, F32 in the stored layout.</summary>

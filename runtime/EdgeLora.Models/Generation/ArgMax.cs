@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace EdgeLora.Models;
 
 /// <summary>The lowest index of the largest value.</summary>
-internal static class ArgMax
+public static class ArgMax
 {
     /// <summary>Lowest index of the largest value; -0 equals 0.</summary>
     /// <exception cref="InvalidOperationException">A value is not a number, or no value is above negative infinity.</exception>

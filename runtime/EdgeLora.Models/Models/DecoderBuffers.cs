@@ -5,8 +5,6 @@ namespace EdgeLora.Models;
 /// <summary>Activations of one forward step, F32 [rows, width], reused from step to step.</summary>
 internal sealed class DecoderBuffers : IDisposable
 {
-    public const int HeadRows = 16;
-
     private readonly IComputeBackend _backend;
     private readonly List<DeviceTensor> _all = [];
     private readonly float[] _cos;
@@ -29,8 +27,6 @@ internal sealed class DecoderBuffers : IDisposable
         Up = New("up", rows, config.FeedForward);
         Cos = New("cos", rows, pairs);
         Sin = New("sin", rows, pairs);
-        HeadInput = New("head input", HeadRows, d);
-        Logits = New("logits", HeadRows, config.Vocabulary);
         _cos = new float[rows * pairs];
         _sin = new float[rows * pairs];
     }
@@ -48,8 +44,6 @@ internal sealed class DecoderBuffers : IDisposable
     public DeviceTensor Up { get; }
     public DeviceTensor Cos { get; }
     public DeviceTensor Sin { get; }
-    public DeviceTensor HeadInput { get; }
-    public DeviceTensor Logits { get; }
 
     public PositionRows Positions { get; } = new();
 

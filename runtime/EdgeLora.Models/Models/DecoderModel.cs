@@ -5,10 +5,14 @@ namespace EdgeLora.Models;
 /// <summary>A decoder over <see cref="IComputeBackend"/>: the base, instantiated once and never written. One forward at a time.</summary>
 public sealed class DecoderModel : ICausalLM
 {
+    private const int HeadRows = 16;
+
     private readonly BaseCheckpoint _checkpoint;
     private readonly DecoderWeights _weights;
     private readonly BatchLayout _headRows = new();
-    private DecoderBuffers _buffers;
+    private readonly DecoderPass _pass;
+    private readonly DeviceTensor _headInput;
+    private readonly DeviceTensor _logits;
     private string? _fingerprint;
 
     private DecoderModel(BaseCheckpoint checkpoint, IComputeBackend backend, ModelConfig config, DecoderWeights weights, SiteBuilder build)
@@ -19,7 +23,9 @@ public sealed class DecoderModel : ICausalLM
         _weights = weights;
         ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers);
-        _buffers = new(backend, config, 16);
+        _pass = CreatePass(backend, 16);
+        _headInput = backend.Allocate("head input", DType.F32, new Shape(HeadRows, config.HiddenSize));
+        _logits = backend.Allocate("logits", DType.F32, new Shape(HeadRows, config.Vocabulary));
     }
 
     /// <summary>The backend it runs on.</summary>
@@ -66,6 +72,9 @@ public sealed class DecoderModel : ICausalLM
         }
     }
 
+    /// <summary>A forward pass with activations of its own on <paramref name="backend"/>: the model's, or one that records what the model's does.</summary>
+    public DecoderPass CreatePass(IComputeBackend backend, int rows) => new(_weights, Config, _checkpoint.Pairs, backend, rows);
+
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);
 
@@ -73,26 +82,12 @@ public sealed class DecoderModel : ICausalLM
     public void Forward(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits, HiddenObserver? observer = null)
     {
         int rows = batch.Rows;
-        if (rows > _buffers.Rows)
-        {
-            _buffers.Dispose();
-            _buffers = new(Backend, Config, Math.Max(rows, Math.Min(256, _buffers.Rows * 2)));
-        }
-        DecoderBuffers b = _buffers;
-        Backend.Embed(batch, _weights.Tokens, b.Hidden);
-        if (_weights.Positions is not null)
-        {
-            b.Positions.Fill(batch);
-            Backend.Embed(b.Positions.Rows, _weights.Positions, b.Delta);
-            Backend.Add(rows, b.Hidden, b.Delta, b.Hidden);
-        }
-        if (Config.Rope is not null)
-            b.WriteAngles(batch.Positions, Config.Rope);
+        _pass.Reserve(rows);
+        _pass.Embed(batch);
         Observe(observer, 0, rows);
-        for (int i = 0; i < _weights.Layers.Length; i++)
+        for (int i = 0; i < _pass.Layers; i++)
         {
-            RunAttention(batch, i, _weights.Layers[i]);
-            RunFeedForward(batch, _weights.Layers[i]);
+            _pass.RunLayer(batch, i);
             Observe(observer, i + 1, rows);
         }
         WriteLogits(batch, logitRows, logits);
@@ -101,79 +96,28 @@ public sealed class DecoderModel : ICausalLM
     /// <inheritdoc/>
     public void Dispose()
     {
-        _buffers.Dispose();
+        _pass.Dispose();
+        _headInput.Dispose();
+        _logits.Dispose();
         _checkpoint.Dispose();
-    }
-
-    private void RunAttention(BatchLayout batch, int index, DecoderLayer layer)
-    {
-        DecoderBuffers b = _buffers;
-        int rows = batch.Rows, q = Config.Heads * Config.HeadSize, kv = Config.KvHeads * Config.HeadSize;
-        Norm(batch, layer.AttentionNorm, b.Hidden, b.Normed);
-        if (layer.Qkv is { } fused)
-        {
-            Backend.Linear(batch, fused, b.Normed, b.Qkv);
-            Backend.CopyColumns(rows, b.Qkv, 0, b.Q, 0, q);
-            Backend.CopyColumns(rows, b.Qkv, q, b.K, 0, kv);
-            Backend.CopyColumns(rows, b.Qkv, q + kv, b.V, 0, kv);
-        }
-        else
-        {
-            Backend.Linear(batch, layer.Q!, b.Normed, b.Q);
-            Backend.Linear(batch, layer.K!, b.Normed, b.K);
-            Backend.Linear(batch, layer.V!, b.Normed, b.V);
-        }
-        if (layer.QNorm is not null)
-            Backend.RmsNorm(batch, layer.QNorm, b.Q, b.Q);
-        if (layer.KNorm is not null)
-            Backend.RmsNorm(batch, layer.KNorm, b.K, b.K);
-        if (Config.Rotates[index])
-        {
-            Backend.Rope(rows, Config.HeadSize, _checkpoint.Pairs, b.Cos, b.Sin, b.Q);
-            Backend.Rope(rows, Config.HeadSize, _checkpoint.Pairs, b.Cos, b.Sin, b.K);
-        }
-        Backend.StoreKeyValues(batch, index, b.K, b.V);
-        AttentionShape shape = new(Config.Heads, Config.KvHeads, Config.HeadSize, Config.AttentionScales[index], Config.Windows[index]);
-        Backend.Attention(batch, index, shape, b.Q, b.Mixed);
-        Backend.Linear(batch, layer.O, b.Mixed, b.Delta);
-        Backend.Add(rows, b.Hidden, b.Delta, b.Hidden);
-    }
-
-    private void RunFeedForward(BatchLayout batch, DecoderLayer layer)
-    {
-        DecoderBuffers b = _buffers;
-        Norm(batch, layer.FeedForwardNorm, b.Hidden, b.Normed);
-        Backend.Linear(batch, layer.Up, b.Normed, b.Up);
-        if (layer.Gate is null)
-        {
-            Backend.Activate(batch.Rows, _weights.Activation, b.Up, b.Up);
-        }
-        else
-        {
-            Backend.Linear(batch, layer.Gate, b.Normed, b.Gate);
-            Backend.SwiGlu(batch.Rows, b.Gate, b.Up, b.Up);
-        }
-        Backend.Linear(batch, layer.Down, b.Up, b.Delta);
-        Backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
     }
 
     private void WriteLogits(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits)
     {
-        DecoderBuffers b = _buffers;
         // The head is the widest layer: a few rows at a time keep its output small however long the prompt is.
         for (int done = 0; done < logitRows.Length;)
         {
-            int count = Math.Min(DecoderBuffers.HeadRows, logitRows.Length - done);
+            int count = Math.Min(HeadRows, logitRows.Length - done);
             _headRows.Clear();
             for (int i = 0; i < count; i++)
             {
                 int row = logitRows[done + i];
-                Backend.Copy(b.Hidden, row, b.HeadInput, i, 1);
+                Backend.Copy(_pass.Hidden, row, _headInput, i, 1);
                 _headRows.AddRow(PathOf(batch, row));
             }
-            Norm(_headRows, _weights.FinalNorm, b.HeadInput, b.HeadInput);
-            Backend.Linear(_headRows, _weights.Head, b.HeadInput, b.Logits);
-            Backend.Read(b.Logits, 0, logits.Slice(done * Config.Vocabulary, count * Config.Vocabulary));
+            _pass.FinalNorm(_headRows, _headInput, _headInput);
+            Backend.Linear(_headRows, _weights.Head, _headInput, _logits);
+            Backend.Read(_logits, 0, logits.Slice(done * Config.Vocabulary, count * Config.Vocabulary));
             done += count;
         }
         _headRows.Clear();
@@ -187,20 +131,12 @@ public sealed class DecoderModel : ICausalLM
         throw new ArgumentOutOfRangeException(nameof(row), row, $"the batch has {batch.Rows} rows");
     }
 
-    private void Norm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y)
-    {
-        if (_weights.LayerNorm)
-            Backend.LayerNorm(batch, site, x, y);
-        else
-            Backend.RmsNorm(batch, site, x, y);
-    }
-
     private void Observe(HiddenObserver? observer, int index, int rows)
     {
         if (observer is null)
             return;
         float[] hidden = new float[rows * Config.HiddenSize];
-        Backend.Read(_buffers.Hidden, 0, hidden);
+        Backend.Read(_pass.Hidden, 0, hidden);
         observer(index, hidden);
     }
 }

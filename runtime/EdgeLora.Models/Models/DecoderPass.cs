@@ -1,0 +1,140 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>
+/// The decoder's forward, step by step over its own activations: what <see cref="DecoderModel"/> runs for inference and a recording backend sees for training. One at a time.
+/// </summary>
+public sealed class DecoderPass : IDisposable
+{
+    private readonly DecoderWeights _weights;
+    private readonly ModelConfig _config;
+    private readonly RopePairs _pairs;
+    private readonly IComputeBackend _backend;
+    private DecoderBuffers _buffers;
+
+    internal DecoderPass(DecoderWeights weights, ModelConfig config, RopePairs pairs, IComputeBackend backend, int rows)
+    {
+        _weights = weights;
+        _config = config;
+        _pairs = pairs;
+        _backend = backend;
+        _buffers = new(backend, config, rows);
+    }
+
+    /// <summary>Decoder layers.</summary>
+    public int Layers => _weights.Layers.Length;
+
+    /// <summary>Rows there is room for.</summary>
+    public int Rows => _buffers.Rows;
+
+    /// <summary>The residual stream, [rows, D]: what leaves the last step.</summary>
+    public DeviceTensor Hidden => _buffers.Hidden;
+
+    /// <summary>What the final norm gave, [rows, D].</summary>
+    public DeviceTensor Normed => _buffers.Normed;
+
+    /// <summary>The output head, [V, D].</summary>
+    public LinearSite Head => _weights.Head;
+
+    /// <summary>Makes room for <paramref name="rows"/> rows. What was computed before is lost when it grows.</summary>
+    public void Reserve(int rows)
+    {
+        if (rows <= _buffers.Rows)
+            return;
+        int grown = Math.Max(rows, Math.Min(256, _buffers.Rows * 2));
+        _buffers.Dispose();
+        _buffers = new(_backend, _config, grown);
+    }
+
+    /// <summary>Tokens and learned positions to <see cref="Hidden"/>; angles of the rows' positions for every layer.</summary>
+    public void Embed(BatchLayout batch)
+    {
+        DecoderBuffers b = _buffers;
+        _backend.Embed(batch, _weights.Tokens, b.Hidden);
+        if (_weights.Positions is not null)
+        {
+            b.Positions.Fill(batch);
+            _backend.Embed(b.Positions.Rows, _weights.Positions, b.Delta);
+            _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
+        }
+        if (_config.Rope is not null)
+            b.WriteAngles(batch.Positions, _config.Rope);
+    }
+
+    /// <summary>Layer <paramref name="index"/> on <see cref="Hidden"/>.</summary>
+    public void RunLayer(BatchLayout batch, int index)
+    {
+        RunAttention(batch, index, _weights.Layers[index]);
+        RunFeedForward(batch, _weights.Layers[index]);
+    }
+
+    /// <summary>The norm before the head, from <see cref="Hidden"/> to <see cref="Normed"/>.</summary>
+    public void FinalNorm(BatchLayout batch) => Norm(batch, _weights.FinalNorm, _buffers.Hidden, _buffers.Normed);
+
+    /// <summary>The norm before the head on rows of the caller's.</summary>
+    public void FinalNorm(BatchLayout rows, DeviceTensor x, DeviceTensor y) => Norm(rows, _weights.FinalNorm, x, y);
+
+    /// <inheritdoc/>
+    public void Dispose() => _buffers.Dispose();
+
+    private void RunAttention(BatchLayout batch, int index, DecoderLayer layer)
+    {
+        DecoderBuffers b = _buffers;
+        int rows = batch.Rows, q = _config.Heads * _config.HeadSize, kv = _config.KvHeads * _config.HeadSize;
+        Norm(batch, layer.AttentionNorm, b.Hidden, b.Normed);
+        if (layer.Qkv is { } fused)
+        {
+            _backend.Linear(batch, fused, b.Normed, b.Qkv);
+            _backend.CopyColumns(rows, b.Qkv, 0, b.Q, 0, q);
+            _backend.CopyColumns(rows, b.Qkv, q, b.K, 0, kv);
+            _backend.CopyColumns(rows, b.Qkv, q + kv, b.V, 0, kv);
+        }
+        else
+        {
+            _backend.Linear(batch, layer.Q!, b.Normed, b.Q);
+            _backend.Linear(batch, layer.K!, b.Normed, b.K);
+            _backend.Linear(batch, layer.V!, b.Normed, b.V);
+        }
+        if (layer.QNorm is not null)
+            _backend.RmsNorm(batch, layer.QNorm, b.Q, b.Q);
+        if (layer.KNorm is not null)
+            _backend.RmsNorm(batch, layer.KNorm, b.K, b.K);
+        if (_config.Rotates[index])
+        {
+            _backend.Rope(rows, _config.HeadSize, _pairs, b.Cos, b.Sin, b.Q);
+            _backend.Rope(rows, _config.HeadSize, _pairs, b.Cos, b.Sin, b.K);
+        }
+        _backend.StoreKeyValues(batch, index, b.K, b.V);
+        AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], _config.Windows[index]);
+        _backend.Attention(batch, index, shape, b.Q, b.Mixed);
+        _backend.Linear(batch, layer.O, b.Mixed, b.Delta);
+        _backend.Add(rows, b.Hidden, b.Delta, b.Hidden);
+    }
+
+    private void RunFeedForward(BatchLayout batch, DecoderLayer layer)
+    {
+        DecoderBuffers b = _buffers;
+        Norm(batch, layer.FeedForwardNorm, b.Hidden, b.Normed);
+        _backend.Linear(batch, layer.Up, b.Normed, b.Up);
+        if (layer.Gate is null)
+        {
+            _backend.Activate(batch.Rows, _weights.Activation, b.Up, b.Up);
+        }
+        else
+        {
+            _backend.Linear(batch, layer.Gate, b.Normed, b.Gate);
+            _backend.SwiGlu(batch.Rows, b.Gate, b.Up, b.Up);
+        }
+        _backend.Linear(batch, layer.Down, b.Up, b.Delta);
+        _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
+    }
+
+    private void Norm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y)
+    {
+        if (_weights.LayerNorm)
+            _backend.LayerNorm(batch, site, x, y);
+        else
+            _backend.RmsNorm(batch, site, x, y);
+    }
+}
