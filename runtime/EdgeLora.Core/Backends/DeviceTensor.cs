@@ -55,6 +55,9 @@ public sealed class HostTensor : DeviceTensor
     /// <summary>F32 elements of a writable buffer.</summary>
     public Span<float> Floats => MemoryMarshal.Cast<byte, float>(WritableBytes);
 
+    /// <summary>F64 elements of a writable buffer of that type. Throws <see cref="InvalidOperationException"/> for another.</summary>
+    public Span<double> Doubles => Type == DType.F64 ? MemoryMarshal.Cast<byte, double>(WritableBytes) : throw new InvalidOperationException($"{Name}: is {Type}, not F64");
+
     /// <summary>F32 elements, read-only.</summary>
     public ReadOnlySpan<float> ReadFloats => _tensor.Floats;
 

@@ -71,7 +71,7 @@ public interface IComputeBackend : IDisposable
     /// <param name="y">[T, D] F32.</param>
     void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y);
 
-    /// <summary><c>y = W·x</c>, then the path's steps <c>y ← gain ∘ (y + s·B·(A·x) + s·b)</c> in order, then <c>y + bias</c>. arXiv:2106.09685, arXiv:2402.09353.</summary>
+    /// <summary><c>y = W·x</c>, then the path's steps <c>y ← gain ∘ (y + s·B·(A·x) + s·b)</c> in order (A takes <c>mask∘x</c> where a step has a <see cref="Dropout"/>), then <c>y + bias</c>. arXiv:2106.09685, arXiv:2402.09353.</summary>
     /// <param name="batch">Rows and their paths.</param>
     /// <param name="site">W [O, I] (or [I, O]), bias [O].</param>
     /// <param name="x">[T, I] F32.</param>

@@ -21,13 +21,15 @@ public interface ITrainingBackend : IComputeBackend
     /// <summary>Sets the first <paramref name="rows"/> rows to zero.</summary>
     void Clear(int rows, DeviceTensor x);
 
-    /// <summary>Backward of Embed: <c>dW[token] += dy</c> for a trained table, <c>dA[:, token] += s·Bᵀ·dy</c>, <c>dB += s·dy·A[:, token]ᵀ</c>, gains as in <see cref="LinearBackward"/>.</summary>
+    /// <summary>Backward of Embed: <c>dW[token] += dy</c> for a trained table, <c>dA[:, token] += s·Bᵀ·dy</c>, <c>dB += s·dy·A[:, token]ᵀ</c>, gains, and paths with replaced rows, as in <see cref="LinearBackward"/>.</summary>
     void EmbedBackward(BatchLayout batch, EmbeddingSite site, DeviceTensor dy, Gradients gradients);
 
     /// <summary>
     /// Backward of Linear: <c>db += Σ dy</c>; steps in reverse order, each first <c>dgain += Σ dy·(y before the gain)</c>, <c>dy ← gain ∘ dy</c>, then
     /// <c>dB += s·dy·(A·x)ᵀ</c>, <c>dA += s·(Bᵀ·dy)·xᵀ</c>, <c>doutputBias += s·dy</c>, <c>dx += s·Aᵀ·(Bᵀ·dy)</c>; last <c>dW += dy·xᵀ</c> and <c>dx += Wᵀ·dy</c>
-    /// (W frozen or not, of any weight type). What trains may be the path's or, where the site itself was made trainable, the site's weight and bias. Paths with replaced rows must be frozen there.
+    /// (W frozen or not, of any weight type). What trains may be the path's or, where the site itself was made trainable, the site's weight and bias.
+    /// On a path with replaced rows the weight and those rows are frozen; its steps may train, and dx goes through the replaced rows.
+    /// A step with dropout takes <c>mask∘x</c> for x, by the forward call's mask, and <c>dx += s·mask∘(Aᵀ·(Bᵀ·dy))</c>.
     /// </summary>
     /// <param name="batch">Rows and their paths, as in the forward call.</param>
     /// <param name="site">The site.</param>
@@ -63,7 +65,7 @@ public interface ITrainingBackend : IComputeBackend
     /// <summary>Backward of SwiGlu: <c>dgate += dy·up·σ(gate)·(1 + gate·(1-σ(gate)))</c>, <c>dup += dy·gate·σ(gate)</c>.</summary>
     void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup);
 
-    /// <summary>Backward of Activate: <c>dx += dy·f'(x)</c>; f'(0) of ReLU is 0.</summary>
+    /// <summary>Backward of Activate: <c>dx += dy·f'(x)</c>; f'(0) of ReLU is 0, f'(NaN) of each is NaN.</summary>
     void ActivateBackward(int rows, Activation kind, DeviceTensor x, DeviceTensor dy, DeviceTensor dx);
 
     /// <summary>
