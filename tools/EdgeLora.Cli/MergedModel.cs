@@ -4,7 +4,7 @@ using EdgeLora.Models;
 
 namespace EdgeLora.Cli;
 
-/// <summary>The tensors of a base with a path merged in. What the path changes is F32; the rest keeps its stored form.</summary>
+/// <summary>The tensors of a base with a path merged in. What the path changes is F32 and computed when it is written, one tensor at a time; the rest keeps its stored form.</summary>
 internal sealed class MergedModel
 {
     private static readonly string[] s_copied =
@@ -13,12 +13,15 @@ internal sealed class MergedModel
     ];
     private readonly Dictionary<string, Tensor> _tensors;
     private readonly BaseCheckpoint _checkpoint;
+    private readonly Action<long, long> _progress;
     private readonly bool _untie;
+    private int _planned, _computed;
 
-    /// <summary>Merges. Throws <see cref="ModelFileException"/> where the base's own layout cannot hold the result.</summary>
-    public MergedModel(DecoderModel model, AdapterPath path, CancellationToken cancellation, Action<long, long> progress)
+    /// <summary>Plans the merge. Throws <see cref="ModelFileException"/> where the base's own layout cannot hold the result.</summary>
+    public MergedModel(DecoderModel model, AdapterPath path, Action<long, long> progress)
     {
         _checkpoint = model.Checkpoint;
+        _progress = progress;
         if (!Directory.Exists(_checkpoint.Path))
             throw new ModelFileException(_checkpoint.Path, "merge: expected a Hugging Face folder as the base, found a GGUF file");
         if (path.Invocation is not null)
@@ -27,20 +30,15 @@ internal sealed class MergedModel
             throw new InvalidOperationException($"{path}: layer_replication cannot be merged: copies of a layer would need weights of their own");
         _tensors = new(_checkpoint.Weights.Tensors, StringComparer.Ordinal);
         FaultList faults = new($"merge of {path}");
-        IReadOnlyList<ModelSite> sites = model.Sites.Sites;
-        for (int i = 0; i < sites.Count; i++)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            if (path.Table[sites[i].Index] is { } adapter)
-                _untie |= Merge(model, sites[i], adapter, faults);
-            progress(i + 1, sites.Count);
-        }
+        foreach (ModelSite site in model.Sites.Sites)
+            if (path.Table[site.Index] is { } adapter)
+                _untie |= Merge(model, site, adapter, faults);
         faults.ThrowIfAny();
         string head = model.Sites.HeadName + ".weight";
         if (_untie && !_tensors.ContainsKey(head))
         {
             DeviceTensor stored = AdapterMerge.StoredWeight(model.Sites.Find(model.Sites.HeadName!)!);
-            _tensors[head] = Tensor.FromFloats(head, stored.Shape, stored.ToFloats());
+            _tensors[head] = _checkpoint.Weights.Tensors[stored.Name].View(head, stored.Shape);
         }
     }
 
@@ -51,9 +49,9 @@ internal sealed class MergedModel
     public int Count => _tensors.Count;
 
     /// <summary>Writes a model folder.</summary>
-    public void Write(string folder)
+    public void Write(string folder, CancellationToken cancellation)
     {
-        Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values, new Dictionary<string, string> { ["format"] = "pt" });
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
         byte[] config = File.ReadAllBytes(Path.Combine(_checkpoint.Path, "config.json"));
         if (_untie)
         {
@@ -71,22 +69,30 @@ internal sealed class MergedModel
     private bool Merge(DecoderModel model, ModelSite site, SiteAdapter adapter, FaultList faults)
     {
         bool head = site.Name == model.Sites.HeadName && model.Config.TiedHead;
-        Tensor weight = AdapterMerge.EffectiveWeight(site, adapter);
-        Put(head ? site.Name + ".weight" : weight.Name, weight);
+        DeviceTensor stored = AdapterMerge.StoredWeight(site);
+        Shape shape = (adapter.Weight ?? stored).Shape;
+        Put(new(head ? site.Name + ".weight" : stored.Name, DType.F32, shape, new ComputedStorage(shape.Elements * sizeof(float), () => Compute(site, adapter))));
+        _planned++;
         if (AdapterMerge.EffectiveBias(site, adapter) is { } bias)
         {
-            DeviceTensor? stored = site.Linear?.Bias ?? site.Norm?.Bias;
-            if (stored is not null)
-                Put(stored.Name, bias);
+            if ((site.Linear?.Bias ?? site.Norm?.Bias) is { } own)
+                Put(bias.View(own.Name, bias.Shape));
             else if (bias.ToFloats().Any(x => x != 0))
                 faults.Add($"{site.Name}.bias: the path adds a bias, and the base's layout has no place for it");
         }
         return model.Config.TiedHead && (head || site.Name == model.Sites.EmbeddingName);
     }
 
-    private void Put(string name, Tensor tensor)
+    private Tensor Compute(ModelSite site, SiteAdapter adapter)
     {
-        _tensors[name] = tensor.Name == name ? tensor : Tensor.FromFloats(name, tensor.Shape, tensor.ToFloats());
+        Tensor weight = AdapterMerge.EffectiveWeight(site, adapter);
+        _progress(++_computed, _planned);
+        return weight;
+    }
+
+    private void Put(Tensor tensor)
+    {
+        _tensors[tensor.Name] = tensor;
         Changed++;
     }
 }

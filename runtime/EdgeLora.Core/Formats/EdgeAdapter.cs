@@ -64,7 +64,7 @@ public sealed class EdgeAdapter : IDisposable
     /// Writes <paramref name="tensors"/> in the given order under <paramref name="header"/>; atomic, in constant memory, the same bytes every time.
     /// Throws <see cref="ArgumentException"/> for a header or names that <see cref="Read"/> would refuse.
     /// </summary>
-    public static void Write(string path, EdgeAdapterHeader header, IEnumerable<Tensor> tensors)
+    public static void Write(string path, EdgeAdapterHeader header, IEnumerable<Tensor> tensors, CancellationToken cancellation = default)
     {
         FaultList faults = new(path);
         header.Check(path, faults);
@@ -106,6 +106,7 @@ public sealed class EdgeAdapter : IDisposable
             long written = 0;
             foreach (Tensor tensor in ordered)
             {
+                cancellation.ThrowIfCancellationRequested();
                 Pad(stream, written);
                 written = Align(written) + tensor.ByteLength;
                 stream.Write(tensor.Bytes);

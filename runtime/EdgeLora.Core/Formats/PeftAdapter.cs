@@ -181,14 +181,15 @@ public sealed class PeftAdapter : IDisposable
     public static void Write(string folder, PeftConfig config, IEnumerable<Tensor> tensors) => Write(folder, PeftConfigWriter.ToJson(config), tensors);
 
     /// <summary>Writes this adapter as a PEFT folder: the same tensors, the same configuration text.</summary>
-    public void Write(string folder) => Write(folder, ConfigJson, Tensors.Values);
+    public void Write(string folder, CancellationToken cancellation = default) => Write(folder, ConfigJson, Tensors.Values, cancellation);
 
     /// <summary>Writes this adapter as <c>.elora</c>.</summary>
     /// <param name="path">The file.</param>
     /// <param name="name">The adapter's name.</param>
     /// <param name="parentFingerprint">Fingerprint of its parent's tensors; empty below the root.</param>
     /// <param name="baseFingerprint">Fingerprint of the base; empty where unknown.</param>
-    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "") => EdgeAdapter.Write(path, new()
+    /// <param name="cancellation">Stops between two tensors; nothing is left behind.</param>
+    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "", CancellationToken cancellation = default) => EdgeAdapter.Write(path, new()
     {
         Name = name,
         ParentFingerprint = parentFingerprint,
@@ -198,12 +199,12 @@ public sealed class PeftAdapter : IDisposable
         Targets = Config.TargetPattern is { } pattern ? [pattern.Source] : Config.TargetsAllLinear ? ["all-linear"] : Config.TargetModules,
         ConfigJson = ConfigJson,
         Metadata = File.Metadata,
-    }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal));
+    }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
 
-    private static void Write(string folder, string configJson, IEnumerable<Tensor> tensors)
+    private static void Write(string folder, string configJson, IEnumerable<Tensor> tensors, CancellationToken cancellation = default)
     {
         Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, WeightsName), tensors, new Dictionary<string, string> { ["format"] = "pt" });
+        Safetensors.Write(Path.Combine(folder, WeightsName), tensors, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
         AtomicFile.WriteText(Path.Combine(folder, PeftConfigReader.FileName), configJson);
     }
 

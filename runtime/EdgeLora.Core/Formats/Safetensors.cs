@@ -57,9 +57,10 @@ public static class Safetensors
 
     /// <summary>
     /// Writes <paramref name="tensors"/> in the reference library's layout: larger element types first, then by name; header padded to 8 bytes. Atomic, and
-    /// streamed: memory stays constant. Throws <see cref="ArgumentException"/> for a name given twice or a type that the format does not have.
+    /// streamed: memory stays constant. Throws <see cref="ArgumentException"/> for a name given twice or a type that the format does not have,
+    /// <see cref="OperationCanceledException"/> between two tensors, with nothing left behind.
     /// </summary>
-    public static void Write(string path, IEnumerable<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(string path, IEnumerable<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null, CancellationToken cancellation = default)
     {
         List<Tensor> ordered = [.. tensors];
         ordered.Sort((a, b) => Rank(a) != Rank(b) ? Rank(b).CompareTo(Rank(a)) : string.CompareOrdinal(a.Name, b.Name));
@@ -79,7 +80,10 @@ public static class Safetensors
             stream.Write(length);
             stream.Write(header.WrittenSpan);
             foreach (Tensor tensor in ordered)
+            {
+                cancellation.ThrowIfCancellationRequested();
                 stream.Write(tensor.Bytes);
+            }
         });
     }
 

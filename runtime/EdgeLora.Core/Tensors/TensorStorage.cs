@@ -96,3 +96,24 @@ public sealed class ArrayStorage : TensorStorage
     /// <inheritdoc/>
     public override void Dispose() { }
 }
+
+/// <summary>Bytes that are made each time they are asked for and kept by nobody: a tensor that is only written needs memory for that moment alone.</summary>
+/// <param name="length">Bytes of the tensor that <paramref name="compute"/> gives.</param>
+/// <param name="compute">Makes the tensor.</param>
+public sealed class ComputedStorage(long length, Func<Tensor> compute) : TensorStorage
+{
+    /// <inheritdoc/>
+    public override long Length => length;
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(long offset, int length)
+    {
+        Tensor tensor = compute();
+        return tensor.ByteLength == Length
+            ? tensor.Bytes.Slice(checked((int)offset), length)
+            : throw new InvalidOperationException($"{tensor}: has {tensor.ByteLength} bytes; {Length} were announced");
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose() { }
+}

@@ -21,7 +21,8 @@ public static class Llama2cConvert
     /// <param name="checkpointPath">A checkpoint of version 0, 1 or 2.</param>
     /// <param name="tokenizerPath">Its tokenizer.bin.</param>
     /// <param name="folder">Where the model is written.</param>
-    public static void ToHuggingFace(string checkpointPath, string tokenizerPath, string folder)
+    /// <param name="cancellation">Stops between two tensors.</param>
+    public static void ToHuggingFace(string checkpointPath, string tokenizerPath, string folder, CancellationToken cancellation = default)
     {
         using Llama2c checkpoint = Llama2c.Open(checkpointPath);
         Llama2cVocabulary vocabulary = Llama2cVocabulary.Read(tokenizerPath);
@@ -30,7 +31,7 @@ public static class Llama2cConvert
         JsonObject tokenizer = Tokenizer(vocabulary);
         using TensorFile weights = checkpoint.ToTensorFile();
         Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, "model.safetensors"), weights.Tensors.Values.Select(t => InHalves(t, checkpoint)), new Dictionary<string, string> { ["format"] = "pt" });
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), weights.Tensors.Values.Select(t => InHalves(t, checkpoint)), new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
         WriteJson(folder, "tokenizer.json", tokenizer);
         WriteJson(folder, "tokenizer_config.json", TokenizerConfig(checkpoint));
         WriteJson(folder, "config.json", Config(checkpoint));
@@ -41,8 +42,14 @@ public static class Llama2cConvert
         bool query = tensor.Name.EndsWith("q_proj.weight", StringComparison.Ordinal);
         if (!query && !tensor.Name.EndsWith("k_proj.weight", StringComparison.Ordinal))
             return tensor;
+        int heads = query ? checkpoint.Heads : checkpoint.KvHeads;
+        return new(tensor.Name, DType.F32, tensor.Shape, new ComputedStorage(tensor.ByteLength, () => InHalves(tensor, heads)));
+    }
+
+    private static Tensor InHalves(Tensor tensor, int heads)
+    {
         int rows = (int)tensor.Shape.Rows, width = tensor.Shape.Columns * sizeof(float);
-        int[] stored = QueryKeyPermutation.ToAdjacent(rows, query ? checkpoint.Heads : checkpoint.KvHeads);
+        int[] stored = QueryKeyPermutation.ToAdjacent(rows, heads);
         ArrayStorage storage = new((int)tensor.ByteLength);
         for (int row = 0; row < rows; row++)
             tensor.Bytes.Slice(stored[row] * width, width).CopyTo(storage.Writable[(row * width)..]);

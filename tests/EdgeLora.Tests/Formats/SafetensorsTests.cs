@@ -23,6 +23,29 @@ public sealed class SafetensorsTests : IDisposable
     }
 
     [Fact]
+    public void A_write_that_is_cancelled_between_two_tensors_leaves_nothing()
+    {
+        using CancellationTokenSource cancel = new();
+        Tensor one = Tensor.FromFloats("a", new Shape(2), [1, 2]);
+        Tensor cancels = new("b", DType.F32, new Shape(2), new ComputedStorage(8, () =>
+        {
+            cancel.Cancel();
+            return Tensor.FromFloats("b", new Shape(2), [3, 4]);
+        }));
+        string path = Path.Combine(_folder, "cancelled.safetensors");
+        Assert.Throws<OperationCanceledException>(() => Safetensors.Write(path, [one, cancels, one.View("c", one.Shape)], null, cancel.Token));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(_folder));
+        Safetensors.Write(path, [one, cancels]);
+        using TensorFile file = Safetensors.Open(path);
+        Assert.Equal([3f, 4f], file.Tensors["b"].ToFloats());
+    }
+
+    [Fact]
+    public void A_computed_tensor_of_another_size_than_announced_is_refused() =>
+        Assert.Contains("8 were announced", Assert.Throws<InvalidOperationException>(() =>
+            new Tensor("b", DType.F32, new Shape(2), new ComputedStorage(8, () => Tensor.FromFloats("b", new Shape(3), [1, 2, 3]))).ToFloats()).Message);
+
+    [Fact]
     public void Every_adapter_folder_opens()
     {
         string root = SharedFolder.Require("fixtures/peft");

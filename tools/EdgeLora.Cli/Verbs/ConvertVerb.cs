@@ -18,12 +18,12 @@ internal static class ConvertVerb
         command.Add(to);
         command.Add(tokenizer);
         command.Add(json);
-        command.SetAction(result =>
+        command.SetAction((result, cancellation) => Task.Run(() =>
         {
             string source = result.GetRequiredValue(from), target = result.GetRequiredValue(to);
             if (result.GetValue(tokenizer) is { } file && !File.Exists(file))
                 throw new FileNotFoundException($"{file}: no such tokenizer file");
-            string what = Convert(source, target, result.GetValue(tokenizer));
+            string what = Convert(source, target, result.GetValue(tokenizer), cancellation);
             if (result.GetValue(json))
                 io.WriteJson(w =>
                 {
@@ -34,11 +34,11 @@ internal static class ConvertVerb
             else
                 io.Error.WriteLine($"{target}: {what}");
             return EdgeLoraCommand.Ok;
-        });
+        }, CancellationToken.None));
         return command;
     }
 
-    private static string Convert(string source, string target, string? tokenizer)
+    private static string Convert(string source, string target, string? tokenizer, CancellationToken cancellation)
     {
         bool toElora = Has(target, EdgeAdapter.Extension), toSafetensors = Has(target, ".safetensors");
         if (!File.Exists(source) && !Directory.Exists(source))
@@ -49,12 +49,12 @@ internal static class ConvertVerb
             if (toElora)
             {
                 string name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(source)));
-                adapter.WriteElora(target, adapter.Header?.Name ?? name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "");
+                adapter.WriteElora(target, adapter.Header?.Name ?? name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "", cancellation);
                 return "an adapter as .elora";
             }
             if (toSafetensors)
                 throw new UsageException("an adapter becomes .elora or a folder: its config would be lost in .safetensors");
-            OutputFolder.Write(target, adapter.Write);
+            OutputFolder.Write(target, folder => adapter.Write(folder, cancellation));
             return "an adapter as a PEFT folder";
         }
         if (Has(source, ".bin") || Has(source, ".pt") || Has(source, ".pth"))
@@ -62,12 +62,12 @@ internal static class ConvertVerb
             if (toSafetensors)
             {
                 using TensorFile torch = TorchPickle.Open(source);
-                Safetensors.Write(target, torch.Tensors.Values, new Dictionary<string, string> { ["format"] = "pt" });
+                Safetensors.Write(target, torch.Tensors.Values, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
                 return $"{torch.Tensors.Count} tensors as .safetensors";
             }
             string vocabulary = tokenizer ?? new[] { "tok512.bin", "tokenizer.bin" }.Select(n => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(source))!, n)).FirstOrDefault(File.Exists)
                 ?? throw new FileNotFoundException($"{source}: no tok512.bin or tokenizer.bin beside it; give --tokenizer");
-            OutputFolder.Write(target, folder => Llama2cConvert.ToHuggingFace(source, vocabulary, folder));
+            OutputFolder.Write(target, folder => Llama2cConvert.ToHuggingFace(source, vocabulary, folder, cancellation));
             return "a llama2.c checkpoint as a Hugging Face folder";
         }
         throw new UsageException($"{source} -> {target}: expected an adapter folder, .elora or .bin");

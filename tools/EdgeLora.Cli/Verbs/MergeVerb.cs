@@ -19,8 +19,8 @@ internal static class MergeVerb
             using EdgeHost host = model.Open(result);
             AdapterPath path = model.Enter(host, result);
             string folder = result.GetRequiredValue(output);
-            MergedModel merged = new(host.Model, path, cancellation, (done, total) => io.Progress("sites", done, total));
-            OutputFolder.Write(folder, merged.Write);
+            MergedModel merged = new(host.Model, path, (done, total) => io.Progress("tensors", done, total));
+            OutputFolder.Write(folder, target => merged.Write(target, cancellation));
             if (result.GetValue(json))
                 io.WriteJson(w =>
                 {
