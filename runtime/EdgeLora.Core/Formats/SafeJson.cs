@@ -64,11 +64,12 @@ public static class SafeJson
     /// <summary>The refusal for an exception of the JSON reader: <c>file: what, line 3: reason</c>.</summary>
     public static ModelFileException Refusal(string path, string what, Exception e)
     {
-        // The reader's own sentence ends with a machine-made position; ours stands in front.
-        string reason = e.Message.Split(" LineNumber:")[0];
         string line = e is JsonException { LineNumber: long n } ? $", line {n + 1}" : "";
-        return new(path, $"{what}{line}: {reason}", e);
+        return new(path, $"{what}{line}: {Reason(e)}", e);
     }
+
+    /// <summary>What the JSON reader says is wrong, without the position that it ends with: callers put theirs in front.</summary>
+    public static string Reason(Exception e) => e.Message.Split(" LineNumber:")[0];
 
     /// <summary>The JSON word for a kind of value, for messages: "a number", "an object".</summary>
     public static string Kind(JsonValueKind kind) => kind switch

@@ -3,10 +3,11 @@ using System.Numerics;
 namespace EdgeLora.Models;
 
 /// <summary>xoshiro256** 1.0 (Blackman and Vigna, https://prng.di.unimi.it), its state filled by SplitMix64 from one seed. Integer arithmetic only: the same numbers on every platform.</summary>
-internal sealed class Xoshiro256
+public sealed class Xoshiro256
 {
     private ulong s0, s1, s2, s3;
 
+    /// <summary>The sequence of <paramref name="seed"/>, from its start.</summary>
     public Xoshiro256(ulong seed) => Restart(seed);
 
     /// <summary>Starts the sequence of <paramref name="seed"/> over.</summary>
@@ -34,6 +35,19 @@ internal sealed class Xoshiro256
 
     /// <summary>Uniform in [0, 1) with 53 bits.</summary>
     public double NextDouble() => (Next() >> 11) * (1.0 / (1UL << 53));
+
+    /// <summary>Uniform in [0, <paramref name="bound"/>), without bias: Lemire, arXiv:1805.10941.</summary>
+    public int NextBelow(int bound)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bound);
+        ulong threshold = (0UL - (ulong)bound) % (ulong)bound;
+        while (true)
+        {
+            ulong high = Math.BigMul(Next(), (ulong)bound, out ulong low);
+            if (low >= threshold)
+                return (int)high;
+        }
+    }
 
     private static ulong SplitMix(ref ulong state)
     {

@@ -12,11 +12,14 @@ public sealed class ChatTemplate
     private ChatTemplate(string source)
     {
         Source = source;
-        (body, blocks) = JinjaParser.Parse(source);
+        (body, blocks, MarksGeneration) = JinjaParser.Parse(source);
     }
 
     /// <summary>The template's text.</summary>
     public string Source { get; }
+
+    /// <summary>Whether the template marks the model's own words with generation blocks.</summary>
+    public bool MarksGeneration { get; }
 
     /// <summary>Reads a template.</summary>
     /// <param name="source">The text of chat_template.jinja, or of chat_template in tokenizer_config.json.</param>

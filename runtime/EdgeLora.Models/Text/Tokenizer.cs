@@ -107,10 +107,13 @@ public sealed class Tokenizer
     }
 
     /// <summary>The ids of one text, all of them: neither truncated nor padded, for a prompt must not be cut silently.</summary>
-    public int[] EncodeIds(string text, bool addSpecialTokens = true, bool specialsAsText = false)
+    public int[] EncodeIds(string text, bool addSpecialTokens = true, bool specialsAsText = false) => EncodeWhole(text, addSpecialTokens, specialsAsText).Ids;
+
+    /// <summary>As <see cref="EncodeIds"/>, with the place of each token in the text.</summary>
+    public Encoding EncodeWhole(string text, bool addSpecialTokens = true, bool specialsAsText = false)
     {
         Encoding encoding = EncodeText(text, 0, specialsAsText);
-        return addSpecialTokens ? Process(encoding, null, true).Ids : encoding.Ids;
+        return addSpecialTokens ? Process(encoding, null, true) : encoding;
     }
 
     /// <summary>Text of <paramref name="ids"/>. Unknown ids are left out.</summary>
@@ -131,6 +134,9 @@ public sealed class Tokenizer
 
     /// <summary>The id of <paramref name="token"/> as the vocabulary writes it, or null.</summary>
     public int? TokenId(string token) => _added.Find(token)?.Id ?? _parts.Model.Vocabulary.IdOf(token);
+
+    /// <summary>Whether <paramref name="id"/> is a special token, one that <see cref="Decode"/> leaves out.</summary>
+    public bool IsSpecial(int id) => DecodedToken(id) is { } token && _added.IsSpecial(token);
 
     internal bool IsSkipped(int id) => DecodedToken(id) is not { } token || _added.IsSpecial(token);
 

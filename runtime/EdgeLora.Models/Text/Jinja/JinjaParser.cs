@@ -13,15 +13,16 @@ internal sealed partial class JinjaParser
     // Filters and tests that do not exist: an error at once, unless they stand where a condition may skip them.
     private readonly List<ChatTemplateException> unknown = [];
     private int at, loops;
+    private bool marksGeneration;
 
     private JinjaParser(string source) => tokens = JinjaLexer.Tokenize(source);
 
-    public static (JinjaStatement Body, IReadOnlyDictionary<string, JinjaStatement> Blocks) Parse(string source)
+    public static (JinjaStatement Body, IReadOnlyDictionary<string, JinjaStatement> Blocks, bool MarksGeneration) Parse(string source)
     {
         JinjaParser parser = new(source);
         JinjaStatement body = parser.Statements(null);
         parser.FailUnknown(0);
-        return (body, parser.blocks);
+        return (body, parser.blocks, parser.marksGeneration);
     }
 
     private JinjaToken Current => tokens[at];
@@ -293,6 +294,7 @@ internal sealed partial class JinjaParser
     private CaptureStatement Generation()
     {
         int line = Next().Line;
+        marksGeneration = true;
         return new(ClosedBody(true, "endgeneration"), null, null, true, line);
     }
 
