@@ -28,6 +28,8 @@ internal sealed class MergedModel
             throw new InvalidOperationException($"{path}: an activated adapter acts from its invocation on only and cannot be merged");
         if (!model.Config.LayerOrder.SequenceEqual(Enumerable.Range(0, model.Config.Layers)))
             throw new InvalidOperationException($"{path}: layer_replication cannot be merged: copies of a layer would need weights of their own");
+        if (model.Sites.Bottlenecks.FirstOrDefault(b => path.Table[b.Value] is not null).Key is { } bottleneck)
+            throw new InvalidOperationException($"{path}: {bottleneck} is a bottleneck adapter, which no weight can hold: it cannot be merged");
         _tensors = new(_checkpoint.Weights.Tensors, StringComparer.Ordinal);
         FaultList faults = new($"merge of {path}");
         foreach (ModelSite site in model.Sites.Sites)

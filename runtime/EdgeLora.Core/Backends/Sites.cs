@@ -46,6 +46,15 @@ public sealed record EmbeddingSite(string Name, int Index, DeviceTensor Table);
 /// <param name="Dropout">Training: which inputs of A are dropped; null: none. Embeddings know no dropout.</param>
 public sealed record LowRankStep(DeviceTensor A, DeviceTensor B, int Rank, float Scale, DeviceTensor? OutputBias = null, DeviceTensor? Gain = null, Dropout? Dropout = null);
 
+/// <summary>
+/// A bottleneck adapter, a step of a path at the output h of attention or feed-forward: <c>h ← h + up(f(down(h)))</c>. arXiv:1902.00751, arXiv:2005.00247.
+/// Its two layers are sites without an index: no other adapter acts on them.
+/// </summary>
+/// <param name="Down">[S, D] with bias [S].</param>
+/// <param name="Up">[D, S] with bias [D].</param>
+/// <param name="Activation">f.</param>
+public sealed record BottleneckStep(LinearSite Down, LinearSite Up, Activation Activation);
+
 /// <summary>Single output rows (of a table: single tokens) whose weight a path replaces: trainable tokens.</summary>
 /// <param name="Ids">Ascending row indices.</param>
 /// <param name="Values">[n, I] (for a table [n, D]), row i for Ids[i].</param>
@@ -56,7 +65,8 @@ public sealed record ReplacedRows(int[] Ids, DeviceTensor Values);
 /// <param name="Weight">A whole weight in place of the base's, same layout (modules_to_save, or a fused overlay); null: the base's.</param>
 /// <param name="Bias">A bias in place of the base's; null: the base's.</param>
 /// <param name="Rows">Rows in place of the weight's own, before the steps; or null.</param>
-public sealed record SiteAdapter(LowRankStep[] Steps, DeviceTensor? Weight = null, DeviceTensor? Bias = null, ReplacedRows? Rows = null);
+/// <param name="Bottlenecks">At a bottleneck's site: bottlenecks in path order; else null.</param>
+public sealed record SiteAdapter(LowRankStep[] Steps, DeviceTensor? Weight = null, DeviceTensor? Bias = null, ReplacedRows? Rows = null, BottleneckStep[]? Bottlenecks = null);
 
 /// <summary>A path resolved against a model: what it does at each site. The root's table is <see cref="Base"/>.</summary>
 public sealed class SiteTable(SiteAdapter?[] sites)

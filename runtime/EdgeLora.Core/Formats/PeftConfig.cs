@@ -40,7 +40,13 @@ public sealed record PeftTokenRows(string? Module, int[] Ids);
 /// </summary>
 public sealed record PeftConfig
 {
-    /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c> or <c>LN_TUNING</c>.</summary>
+    /// <summary>peft_type of full and partial fine-tuning, no library's: whole tensors of the base, under the checkpoint's own names, in place of the base's.</summary>
+    public const string Partial = "PARTIAL";
+
+    /// <summary>peft_type of bottleneck adapters, no library's: <c>layers.0.attn_adapter.down.weight</c> and so on.</summary>
+    public const string Bottleneck = "BOTTLENECK";
+
+    /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c>, <c>LN_TUNING</c>; or ours: <see cref="Partial"/>, <see cref="Bottleneck"/>.</summary>
     public string PeftType { get; init; } = "LORA";
 
     /// <summary><c>CAUSAL_LM</c>; null where absent.</summary>
@@ -114,6 +120,19 @@ public sealed record PeftConfig
 
     /// <summary>aLoRA: the adapter acts from the last occurrence of these tokens on; null for an ordinary one.</summary>
     public int[]? InvocationTokens { get; init; }
+
+    /// <summary>Nonlinearity of bottleneck adapters (<c>bottleneck_activation</c>): gelu (exact), relu, silu, tanh, gelu_new.</summary>
+    public Activation BottleneckActivation { get; init; }
+
+    /// <summary>Names of <see cref="BottleneckActivation"/>.</summary>
+    public static IReadOnlyDictionary<string, Activation> ActivationNames { get; } = new Dictionary<string, Activation>
+    {
+        ["gelu"] = Activation.Gelu,
+        ["gelu_new"] = Activation.GeluTanh,
+        ["relu"] = Activation.Relu,
+        ["silu"] = Activation.Silu,
+        ["tanh"] = Activation.Tanh,
+    };
 
     /// <summary>r of <paramref name="module"/>. Throws <see cref="RegexMatchTimeoutException"/> for a pattern that does not end.</summary>
     public int RankOf(string module) => (int)First(RankPattern, module, Rank);

@@ -91,9 +91,9 @@ public sealed class PeftConfigReader
     private PeftConfig Read()
     {
         string type = Text("peft_type") ?? "";
-        if (type is not ("LORA" or "TRAINABLE_TOKENS" or "LN_TUNING"))
+        if (type is not ("LORA" or "TRAINABLE_TOKENS" or "LN_TUNING" or PeftConfig.Partial or PeftConfig.Bottleneck))
         {
-            Fault("peft_type", type.Length == 0 ? "expected LORA" : $"{type} is not supported; LORA, TRAINABLE_TOKENS and LN_TUNING are");
+            Fault("peft_type", type.Length == 0 ? "expected LORA" : $"{type} is not supported; LORA, TRAINABLE_TOKENS, LN_TUNING, {PeftConfig.Partial} and {PeftConfig.Bottleneck} are");
             return new();
         }
         bool lora = type == "LORA";
@@ -127,6 +127,7 @@ public sealed class PeftConfigReader
             TokenRows = Tokens(type),
             EnsureWeightTying = Flag("ensure_weight_tying"),
             Residual = Residual(),
+            BottleneckActivation = type == PeftConfig.Bottleneck ? BottleneckActivation() : default,
             InvocationTokens = Ints("alora_invocation_tokens") is { Count: > 0 } tokens ? [.. tokens] : null,
         };
         if (config is { UseDora: true, LoraBias: true })
@@ -165,6 +166,15 @@ public sealed class PeftConfigReader
             ? $"{name} took a randomised part off the base that cannot be rebuilt; save it with path_initial_model_for_weight_conversion"
             : $"{SafeJson.Excerpt(value)} is not supported: it may have changed the base");
         return PeftResidual.None;
+    }
+
+    private Activation BottleneckActivation()
+    {
+        string? name = Text("bottleneck_activation");
+        if (name is not null && PeftConfig.ActivationNames.TryGetValue(name, out Activation activation))
+            return activation;
+        Fault("bottleneck_activation", $"expected one of {string.Join(", ", PeftConfig.ActivationNames.Keys)}, found {name ?? "nothing"}");
+        return default;
     }
 
     private PeftBias Bias()

@@ -23,6 +23,10 @@ public static class PeftConfigWriter
         };
         if (config.PeftType == "TRAINABLE_TOKENS")
             fields["token_indices"] = w => WriteTokens(w, config.TokenRows);
+        else if (config.PeftType == PeftConfig.Bottleneck)
+            fields["bottleneck_activation"] = w => w.WriteStringValue(PeftConfig.ActivationNames.First(a => a.Value == config.BottleneckActivation).Key);
+        else if (config.PeftType == PeftConfig.Partial)
+            fields.Remove("target_modules");
         else if (config.PeftType == "LN_TUNING")
             fields["modules_to_save"] = w => WriteModules(w, config.ModulesToSave, null);
         else

@@ -71,7 +71,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
             delta = delta with { LowRank = ReadLowRank(site, module, tensors) };
         if (module[PeftPart.BaseWeight] is { } copy)
             tensors.CheckShape(copy, $"{module.Name}.base_layer.weight", AdapterMerge.StoredWeight(site).Shape);
-        bool saved = _config.Saves(module.Name) || _config.PeftType == "LN_TUNING" && site.Norm is not null;
+        bool saved = _config.Saves(module.Name) || _config.PeftType == PeftConfig.Partial || _config.PeftType == "LN_TUNING" && site.Norm is not null;
         if (module[PeftPart.Weight] is { } weight)
         {
             if (saved || site.Name == sites.EmbeddingName || site.Name == sites.HeadName)

@@ -58,6 +58,10 @@ internal sealed class AdapterPromises(PeftConfig config, SiteCatalog sites, Site
             case "LN_TUNING":
                 CheckTargets(s => s.Norm is not null, m => m[PeftPart.Weight] is not null, _ => PeftPart.Weight);
                 break;
+            case PeftConfig.Partial:
+                if (modules.Count == 0)
+                    faults.Add("the adapter holds no tensor of the base's modules");
+                return;
             case "TRAINABLE_TOKENS":
                 CheckTargets(s => s.Embedding is not null, m => m[PeftPart.TokenRows] is not null, _ => PeftPart.TokenRows);
                 break;

@@ -17,13 +17,15 @@ internal sealed class FusedOverlay
         _store = store;
         Node = node;
         Source = source;
-        SiteAdapter?[] fused = new SiteAdapter?[sites.Sites.Count];
+        SiteAdapter?[] fused = new SiteAdapter?[sites.Count];
         try
         {
+            // Bottlenecks stay what they are: a nonlinearity has no weight to go into.
+            for (int i = 0; i < fused.Length; i++)
+                fused[i] = source.Table[i];
             foreach (ModelSite site in sites.Sites)
             {
-                SiteAdapter? adapter = source.Table[site.Index];
-                fused[site.Index] = adapter;
+                SiteAdapter? adapter = fused[site.Index];
                 if (!Fusable(site, adapter))
                     continue;
                 DeviceTensor weight = Own(backend.Upload(AdapterMerge.EffectiveWeight(site, adapter!)));

@@ -10,12 +10,13 @@ public sealed class LoraAdapter : IDisposable
 {
     private readonly PeftAdapter _file;
 
-    private LoraAdapter(string name, PeftAdapter file, SiteDelta[] deltas)
+    private LoraAdapter(string name, PeftAdapter file, SiteDelta[] deltas, BottleneckDelta[] bottlenecks)
     {
+        Bottlenecks = bottlenecks;
         Name = name;
         _file = file;
         Deltas = deltas;
-        ByteLength = deltas.Sum(d => (d.Weight?.ByteLength ?? 0) + (d.Rows?.Values.ByteLength ?? 0) + (d.Bias?.ByteLength ?? 0) + (d.LowRank?.ByteLength ?? 0));
+        ByteLength = deltas.Sum(d => (d.Weight?.ByteLength ?? 0) + (d.Rows?.Values.ByteLength ?? 0) + (d.Bias?.ByteLength ?? 0) + (d.LowRank?.ByteLength ?? 0)) + bottlenecks.Sum(b => b.ByteLength);
         int[] ranks = [.. deltas.Where(d => d.LowRank is not null).Select(d => d.LowRank!.Rank).DefaultIfEmpty(0)];
         MinRank = ranks.Min();
         MaxRank = ranks.Max();
@@ -33,6 +34,9 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>What it does, by ascending site index; one entry a site.</summary>
     public IReadOnlyList<SiteDelta> Deltas { get; }
 
+    /// <summary>Bottlenecks, by ascending index.</summary>
+    public IReadOnlyList<BottleneckDelta> Bottlenecks { get; }
+
     /// <summary>Bytes of the tensors it uses.</summary>
     public long ByteLength { get; }
 
@@ -45,11 +49,13 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>alpha where no pattern says otherwise.</summary>
     public float Alpha => (float)Config.Alpha;
 
-    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA, trainable tokens, LN tuning.</summary>
+    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA, trainable tokens, LN tuning, whole tensors, bottleneck.</summary>
     public string Form => Config.PeftType switch
     {
         "TRAINABLE_TOKENS" => "trainable tokens",
         "LN_TUNING" => "LN tuning",
+        PeftConfig.Partial => "whole tensors",
+        PeftConfig.Bottleneck => "bottleneck",
         _ when Config.InvocationTokens is not null => "aLoRA",
         _ when Config.Residual == PeftResidual.Pissa => "PiSSA",
         _ when Config.Residual == PeftResidual.Olora => "OLoRA",
@@ -67,7 +73,9 @@ public sealed class LoraAdapter : IDisposable
     {
         try
         {
-            return new(name, file, new AdapterFit(file, sites).Run());
+            return file.Config.PeftType == PeftConfig.Bottleneck
+                ? new(name, file, [], new BottleneckFit(file, sites).Run())
+                : new(name, file, new AdapterFit(file, sites).Run(), []);
         }
         catch
         {
@@ -80,5 +88,5 @@ public sealed class LoraAdapter : IDisposable
     public void Dispose() => _file.Dispose();
 
     /// <inheritdoc/>
-    public override string ToString() => $"{Name}: {Form}, rank {MaxRank}, {Deltas.Count} sites, {ByteLength} bytes";
+    public override string ToString() => $"{Name}: {Form}, rank {MaxRank}, {Deltas.Count + Bottlenecks.Count} sites, {ByteLength} bytes";
 }

@@ -40,13 +40,15 @@ public static class PathResolver
 
     private static SiteTable Extend(SiteTable parent, SiteCatalog sites, ResidentAdapter adapter, float strength)
     {
-        if (strength == 0 || adapter.Deltas.Count == 0)
+        if (strength == 0 || adapter.Deltas.Count + adapter.Bottlenecks.Count == 0)
             return parent;
-        SiteAdapter?[] table = new SiteAdapter?[sites.Sites.Count];
+        SiteAdapter?[] table = new SiteAdapter?[sites.Count];
         for (int i = 0; i < table.Length; i++)
             table[i] = parent[i];
         foreach (ResidentDelta delta in adapter.Deltas)
             table[delta.Host.Site.Index] = Extend(table[delta.Host.Site.Index] ?? new SiteAdapter([]), adapter, delta, strength);
+        foreach ((int index, BottleneckStep step) in adapter.Bottlenecks)
+            table[index] = new([], Bottlenecks: [.. table[index]?.Bottlenecks ?? [], strength == 1 ? step : adapter.Scaled(step, strength)]);
         return new(table);
     }
 

@@ -48,6 +48,7 @@ public sealed class ResidentAdapter : IDisposable
         try
         {
             Deltas = [.. adapter.Deltas.Select(Stage)];
+            Bottlenecks = [.. adapter.Bottlenecks.Select(b => (b.Index, Stage(b)))];
             // One gain per magnitude is counted ahead: a path will ask for it.
             ByteLength = _owned.Sum(t => t.ByteLength) + adapter.Deltas.Sum(d => d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0);
         }
@@ -72,6 +73,8 @@ public sealed class ResidentAdapter : IDisposable
 
     internal IReadOnlyList<ResidentDelta> Deltas { get; } = [];
 
+    internal IReadOnlyList<(int Index, BottleneckStep Step)> Bottlenecks { get; } = [];
+
     /// <summary>Reads, checks and uploads an adapter. Throws <see cref="ModelFileException"/> with every fault.</summary>
     public static ResidentAdapter Load(string path, string name, SiteCatalog sites, IComputeBackend backend) => Stage(LoraAdapter.Load(path, name, sites), backend);
 
@@ -94,6 +97,9 @@ public sealed class ResidentAdapter : IDisposable
                 if (tensor is not null && seen.Add(tensor))
                     yield return (tensor.Name, tensor, rowOrder);
         }
+        foreach ((int _, BottleneckStep step) in Bottlenecks)
+            foreach (DeviceTensor tensor in (DeviceTensor[])[step.Down.Weight, step.Down.Bias!, step.Up.Weight, step.Up.Bias!])
+                yield return (tensor.Name, tensor, null);
     }
 
     /// <inheritdoc/>
@@ -143,6 +149,19 @@ public sealed class ResidentAdapter : IDisposable
             return _rows[(delta.Host.Site.Index, under)] = new(ids, Upload(Tensor.FromFloats(over.Values.Name, new Shape(ids.Length, columns), values)));
         }
     }
+
+    /// <summary>A bottleneck at another strength: its output layer times that. Owned here.</summary>
+    internal BottleneckStep Scaled(BottleneckStep step, float strength)
+    {
+        lock (_lock)
+        {
+            DeviceTensor Scale(DeviceTensor tensor) => Upload(Tensor.FromFloats(tensor.Name, tensor.Shape, Array.ConvertAll(tensor.ToFloats(), v => v * strength)));
+            return step with { Up = step.Up with { Weight = Scale(step.Up.Weight), Bias = Scale(step.Up.Bias!) } };
+        }
+    }
+
+    private BottleneckStep Stage(BottleneckDelta delta) => new(
+        new(delta.Name + ".down", -1, Upload(delta.Down), Upload(delta.DownBias), false), new(delta.Name + ".up", -1, Upload(delta.Up), Upload(delta.UpBias), false), delta.Activation);
 
     private ResidentDelta Stage(SiteDelta delta)
     {

@@ -9,11 +9,14 @@ internal sealed class DecoderBuffers : IDisposable
     private readonly List<DeviceTensor> _all = [];
     private readonly float[] _cos;
     private readonly float[] _sin;
+    private readonly Dictionary<int, DeviceTensor> _inner = [];
+    private readonly Dictionary<int, BatchLayout> _rows = [];
+    private DeviceTensor? _bottleneckInput, _bottleneckOutput;
 
     public DecoderBuffers(IComputeBackend backend, ModelConfig config, int rows)
     {
         _backend = backend;
-        Rows = rows;
+        Capacity = rows;
         int d = config.HiddenSize, q = config.Heads * config.HeadSize, kv = config.KvHeads * config.HeadSize, pairs = config.Rope?.Frequencies.Length ?? 0;
         Hidden = New("hidden", rows, d);
         Normed = New("normed", rows, d);
@@ -31,7 +34,7 @@ internal sealed class DecoderBuffers : IDisposable
         _sin = new float[rows * pairs];
     }
 
-    public int Rows { get; }
+    public int Capacity { get; }
     public DeviceTensor Hidden { get; }
     public DeviceTensor Normed { get; }
     public DeviceTensor Delta { get; }
@@ -46,6 +49,32 @@ internal sealed class DecoderBuffers : IDisposable
     public DeviceTensor Sin { get; }
 
     public PositionRows Positions { get; } = new();
+
+    /// <summary>Rows of one path, [capacity, D].</summary>
+    public DeviceTensor BottleneckInput => _bottleneckInput ??= New("bottleneck input", Capacity, Hidden.Columns);
+
+    /// <summary>What a bottleneck adds, [capacity, D].</summary>
+    public DeviceTensor BottleneckOutput => _bottleneckOutput ??= New("bottleneck output", Capacity, Hidden.Columns);
+
+    /// <summary>Inside of a bottleneck of this size, [capacity, size].</summary>
+    public DeviceTensor Inner(int size)
+    {
+        if (!_inner.TryGetValue(size, out DeviceTensor? buffer))
+            _inner[size] = buffer = New("bottleneck", Capacity, size);
+        return buffer;
+    }
+
+    /// <summary>A layout of rows on no path; one for each count, because a recorded op looks at it again.</summary>
+    public BatchLayout Rows(int count)
+    {
+        if (!_rows.TryGetValue(count, out BatchLayout? layout))
+        {
+            _rows[count] = layout = new();
+            for (int i = 0; i < count; i++)
+                layout.AddRow(SiteTable.Base);
+        }
+        return layout;
+    }
 
     /// <summary>Angles of every row, computed in F64 once a step for all layers.</summary>
     public void WriteAngles(ReadOnlySpan<int> positions, RopeFrequencies rope)

@@ -73,7 +73,7 @@ public sealed class DecoderModel : ICausalLM
     }
 
     /// <summary>A forward pass with activations of its own on <paramref name="backend"/>: the model's, or one that records what the model's does.</summary>
-    public DecoderPass CreatePass(IComputeBackend backend, int rows) => new(_weights, Config, _checkpoint.Pairs, backend, rows);
+    public DecoderPass CreatePass(IComputeBackend backend, int rows) => new(_weights, Config, Sites, _checkpoint.Pairs, backend, rows);
 
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);

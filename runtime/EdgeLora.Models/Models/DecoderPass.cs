@@ -11,10 +11,12 @@ public sealed class DecoderPass : IDisposable
     private readonly ModelConfig _config;
     private readonly RopePairs _pairs;
     private readonly IComputeBackend _backend;
+    private readonly int _firstBottleneck;
     private DecoderBuffers _buffers;
 
-    internal DecoderPass(DecoderWeights weights, ModelConfig config, RopePairs pairs, IComputeBackend backend, int rows)
+    internal DecoderPass(DecoderWeights weights, ModelConfig config, SiteCatalog sites, RopePairs pairs, IComputeBackend backend, int rows)
     {
+        _firstBottleneck = sites.Sites.Count;
         _weights = weights;
         _config = config;
         _pairs = pairs;
@@ -26,7 +28,7 @@ public sealed class DecoderPass : IDisposable
     public int Layers => _weights.Layers.Length;
 
     /// <summary>Rows there is room for.</summary>
-    public int Rows => _buffers.Rows;
+    public int Rows => _buffers.Capacity;
 
     /// <summary>The residual stream, [rows, D]: what leaves the last step.</summary>
     public DeviceTensor Hidden => _buffers.Hidden;
@@ -40,9 +42,9 @@ public sealed class DecoderPass : IDisposable
     /// <summary>Makes room for <paramref name="rows"/> rows. What was computed before is lost when it grows.</summary>
     public void Reserve(int rows)
     {
-        if (rows <= _buffers.Rows)
+        if (rows <= _buffers.Capacity)
             return;
-        int grown = Math.Max(rows, Math.Min(256, _buffers.Rows * 2));
+        int grown = Math.Max(rows, Math.Min(256, _buffers.Capacity * 2));
         _buffers.Dispose();
         _buffers = new(_backend, _config, grown);
     }
@@ -66,7 +68,7 @@ public sealed class DecoderPass : IDisposable
     public void RunLayer(BatchLayout batch, int index)
     {
         RunAttention(batch, index, _weights.Layers[index]);
-        RunFeedForward(batch, _weights.Layers[index]);
+        RunFeedForward(batch, index, _weights.Layers[index]);
     }
 
     /// <summary>The norm before the head, from <see cref="Hidden"/> to <see cref="Normed"/>.</summary>
@@ -109,10 +111,11 @@ public sealed class DecoderPass : IDisposable
         AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], _config.Windows[index]);
         _backend.Attention(batch, index, shape, b.Q, b.Mixed);
         _backend.Linear(batch, layer.O, b.Mixed, b.Delta);
+        RunBottlenecks(batch, _firstBottleneck + 2 * index, b.Delta);
         _backend.Add(rows, b.Hidden, b.Delta, b.Hidden);
     }
 
-    private void RunFeedForward(BatchLayout batch, DecoderLayer layer)
+    private void RunFeedForward(BatchLayout batch, int index, DecoderLayer layer)
     {
         DecoderBuffers b = _buffers;
         Norm(batch, layer.FeedForwardNorm, b.Hidden, b.Normed);
@@ -127,7 +130,28 @@ public sealed class DecoderPass : IDisposable
             _backend.SwiGlu(batch.Rows, b.Gate, b.Up, b.Up);
         }
         _backend.Linear(batch, layer.Down, b.Up, b.Delta);
+        RunBottlenecks(batch, _firstBottleneck + 2 * index + 1, b.Delta);
         _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
+    }
+
+    // Rows of a path that has a bottleneck here go through it by themselves; a batch on one path needs no copies.
+    private void RunBottlenecks(BatchLayout batch, int site, DeviceTensor x)
+    {
+        foreach (RowGroup group in batch.Groups)
+            foreach (BottleneckStep step in group.Path[site]?.Bottlenecks ?? [])
+            {
+                bool whole = group.Count == batch.Rows;
+                BatchLayout rows = whole ? batch : _buffers.Rows(group.Count);
+                DeviceTensor input = whole ? x : _buffers.BottleneckInput, inner = _buffers.Inner(step.Down.Outputs), output = _buffers.BottleneckOutput;
+                if (!whole)
+                    _backend.Copy(x, group.Start, input, 0, group.Count);
+                _backend.Linear(rows, step.Down, input, inner);
+                _backend.Activate(group.Count, step.Activation, inner, inner);
+                _backend.Linear(rows, step.Up, inner, output);
+                _backend.Add(group.Count, input, output, input);
+                if (!whole)
+                    _backend.Copy(input, 0, x, group.Start, group.Count);
+            }
     }
 
     private void Norm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y)

@@ -18,6 +18,7 @@ public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite?
 public sealed class SiteCatalog
 {
     private readonly Dictionary<string, ModelSite> _byName;
+    private readonly Dictionary<string, int> _bottlenecks = new(StringComparer.Ordinal);
 
     /// <summary>A catalog of <paramref name="sites"/>, whose indices are 0..n-1 in order.</summary>
     public SiteCatalog(IReadOnlyList<ModelSite> sites, string? headName, string embeddingName, bool tiedHead, int layers)
@@ -28,7 +29,16 @@ public sealed class SiteCatalog
         TiedHead = tiedHead;
         Layers = layers;
         _byName = sites.ToDictionary(s => s.Name, StringComparer.Ordinal);
+        for (int i = 0; i < layers; i++)
+            foreach (string part in (string[])["attn", "mlp"])
+                _bottlenecks[$"layers.{i}.{part}_adapter"] = sites.Count + _bottlenecks.Count;
     }
+
+    /// <summary>Places for bottleneck adapters by name (<c>layers.0.attn_adapter</c>, <c>layers.0.mlp_adapter</c>, …), with their indices, which follow those of <see cref="Sites"/>.</summary>
+    public IReadOnlyDictionary<string, int> Bottlenecks => _bottlenecks;
+
+    /// <summary>Entries of a <see cref="SiteTable"/>: sites and bottlenecks.</summary>
+    public int Count => Sites.Count + _bottlenecks.Count;
 
     /// <summary>Every site in index order.</summary>
     public IReadOnlyList<ModelSite> Sites { get; }
