@@ -11,6 +11,9 @@ public sealed class Gradients
     /// <summary>Makes <paramref name="parameter"/> trainable.</summary>
     public void Add(DeviceTensor parameter, DeviceTensor gradient) => _of.Add(parameter, gradient);
 
+    /// <summary>Freezes <paramref name="parameter"/> again.</summary>
+    public void Remove(DeviceTensor parameter) => _of.Remove(parameter);
+
     /// <summary>The gradient of <paramref name="parameter"/>; null where it is frozen or absent.</summary>
     public DeviceTensor? Of(DeviceTensor? parameter) => parameter is not null && _of.TryGetValue(parameter, out DeviceTensor? gradient) ? gradient : null;
 

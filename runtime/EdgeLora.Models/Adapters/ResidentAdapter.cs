@@ -25,6 +25,14 @@ internal sealed record ResidentDelta(SiteDelta Host)
     public DeviceTensor? Magnitude { get; init; }
 }
 
+/// <summary>A trainable adapter's tensor on the device.</summary>
+/// <param name="Key">Its name in the adapter's file.</param>
+/// <param name="Tensor">F32.</param>
+/// <param name="Part">What it is to its module.</param>
+/// <param name="OfNorm">Whether the module is a norm.</param>
+/// <param name="RowOrder">Row i on the device is row RowOrder[i] of the file; null: the same.</param>
+public sealed record ResidentTensor(string Key, DeviceTensor Tensor, PeftPart Part, bool OfNorm, int[]? RowOrder);
+
 /// <summary>
 /// One adapter's tensors on a device, uploaded once whatever the number of paths through it. Owns them, and what its paths computed from them: DoRA gains (once a
 /// strength), merged rows. Dispose it after every path that uses it.
@@ -84,22 +92,29 @@ public sealed class ResidentAdapter : IDisposable
     /// <summary>As <see cref="Stage(LoraAdapter, IComputeBackend)"/>, but every tensor becomes a writable F32 buffer of its own, magnitudes too; a tensor that two sites share is one buffer.</summary>
     public static ResidentAdapter StageTrainable(LoraAdapter adapter, IComputeBackend backend, Dropout? dropout) => new(adapter, backend, true, dropout);
 
-    /// <summary>What trains: each buffer once, under its key in the adapter's file, with the row order of its site. Only after <see cref="StageTrainable"/>.</summary>
-    public IEnumerable<(string Key, DeviceTensor Tensor, int[]? RowOrder)> Trainables()
+    /// <summary>What trains: each buffer once. Only after <see cref="StageTrainable"/>.</summary>
+    public IEnumerable<ResidentTensor> Trainables()
     {
         HashSet<DeviceTensor> seen = new(ReferenceEqualityComparer.Instance);
         foreach (ResidentDelta delta in Deltas)
         {
-            int[]? order = delta.Host.Site.RowOrder;
-            (DeviceTensor? Tensor, int[]? Order)[] all =
-                [(delta.A, null), (delta.B, order), (delta.OutputBias, order), (delta.Magnitude, order), (delta.Weight, order), (delta.Bias, order), (delta.Rows?.Values, null)];
-            foreach ((DeviceTensor? tensor, int[]? rowOrder) in all)
+            ModelSite site = delta.Host.Site;
+            bool table = site.Embedding is not null;
+            (DeviceTensor? Tensor, PeftPart Part)[] all =
+            [
+                (delta.A, table ? PeftPart.EmbeddingA : PeftPart.A), (delta.B, table ? PeftPart.EmbeddingB : PeftPart.B), (delta.OutputBias, PeftPart.OutputBias),
+                (delta.Magnitude, PeftPart.Magnitude), (delta.Weight, PeftPart.Weight), (delta.Bias, PeftPart.Bias), (delta.Rows?.Values, PeftPart.TokenRows),
+            ];
+            foreach ((DeviceTensor? tensor, PeftPart part) in all)
                 if (tensor is not null && seen.Add(tensor))
-                    yield return (tensor.Name, tensor, rowOrder);
+                    yield return new(tensor.Name, tensor, part, site.Norm is not null, part is PeftPart.A or PeftPart.TokenRows ? null : site.RowOrder);
         }
         foreach ((int _, BottleneckStep step) in Bottlenecks)
-            foreach (DeviceTensor tensor in (DeviceTensor[])[step.Down.Weight, step.Down.Bias!, step.Up.Weight, step.Up.Bias!])
-                yield return (tensor.Name, tensor, null);
+            foreach (LinearSite layer in (LinearSite[])[step.Down, step.Up])
+            {
+                yield return new(layer.Weight.Name, layer.Weight, PeftPart.Weight, false, null);
+                yield return new(layer.Bias!.Name, layer.Bias, PeftPart.Bias, false, null);
+            }
     }
 
     /// <inheritdoc/>

@@ -33,6 +33,9 @@ public sealed class TrainingEngine : IDisposable
         _head = new(_backend, _pass.Head);
     }
 
+    /// <summary>The model's backend.</summary>
+    public ITrainingBackend Backend => _backend;
+
     /// <summary>What trains, of all jobs.</summary>
     public Gradients Gradients { get; } = new();
 
