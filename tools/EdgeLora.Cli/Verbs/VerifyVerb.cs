@@ -6,7 +6,7 @@ using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
 
-/// <summary><c>verify golden</c>: recorded results of a reference, run again here.</summary>
+/// <summary><c>verify</c>: recorded results of a reference, run again here; <c>golden</c> is in this file.</summary>
 internal static partial class VerifyVerb
 {
     public static Command Create(CommandIo io)
@@ -38,6 +38,7 @@ internal static partial class VerifyVerb
             return outcomes.All(o => o.Passed) ? EdgeLoraCommand.Ok : EdgeLoraCommand.Failed;
         }, CancellationToken.None));
         verify.Add(golden);
+        verify.Add(VerifyTraceVerb.Create(io));
         return verify;
     }
 
