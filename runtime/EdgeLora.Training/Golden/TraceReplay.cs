@@ -45,7 +45,7 @@ public static class TraceReplay
         AdapterPath path = PathResolver.Extend(under, "trace", model.Sites, backend, adapter);
         Dictionary<string, (double, double)> rates = trace.Groups.SelectMany(g => g.Keys.Select(k => (Key: k, Rates: (g.LearningRate, g.WeightDecay)))).ToDictionary(k => k.Key, k => k.Rates);
         List<string> faults = [];
-        using AdapterTrainer trainer = new(engine, adapter, path, trace.Optimizer, t =>
+        using AdapterTrainer trainer = new(engine, adapter, path, OptimizerSettings.Of(trace.Recipe), t =>
         {
             if (rates.Remove(t.Key, out (double, double) rate))
                 return rate;
@@ -58,12 +58,13 @@ public static class TraceReplay
 
     private static TraceResult Run(TrainingTrace trace, TrainingEngine engine, AdapterTrainer trainer, List<string> faults)
     {
-        int steps = trace.Loss.Length;
+        int steps = trace.Loss.Length, accumulation = trace.Recipe.AccumulationSteps;
+        LearningRateSchedule schedule = LearningRateSchedule.Of(trace.Recipe, trace.Recipe.MaxSteps ?? steps);
         double[] losses = new double[steps], norms = new double[steps];
         double rateError = 0, gradientError = 0;
         for (int step = 0; step < steps; step++)
         {
-            IReadOnlyList<TrainingExample>[] batches = [.. Enumerable.Range(step * trace.Accumulation, trace.Accumulation).Select(trace.Batch)];
+            IReadOnlyList<TrainingExample>[] batches = [.. Enumerable.Range(step * accumulation, accumulation).Select(trace.Batch)];
             double scale = 1.0 / batches.Sum(b => b.Sum(e => e.Targets));
             foreach (IReadOnlyList<TrainingExample> batch in batches)
                 losses[step] += engine.Train([new(trainer.Path.Table, batch, scale)])[0].LossSum * scale;
@@ -72,7 +73,7 @@ public static class TraceReplay
                 trainer.GradientNorm();
                 gradientError = CompareGradients(trace, trainer, faults);
             }
-            double factor = trace.Schedule.Factor(step);
+            double factor = schedule.Factor(step);
             for (int g = 0; g < trace.Groups.Count; g++)
                 rateError = Math.Max(rateError, Relative(trace.Groups[g].LearningRate * factor, trace.Rates[step][Math.Min(g, trace.Rates[step].Length - 1)]));
             norms[step] = trainer.Step(factor);

@@ -19,51 +19,30 @@ public readonly record struct TraceRate(double LearningRate, double WeightDecay)
 /// </summary>
 public sealed class TrainingTrace : IDisposable
 {
-    private readonly JsonDocument _recipe;
+    private readonly JsonDocument _json;
     private readonly TensorFile _tensors;
 
-    private TrainingTrace(string folder, JsonDocument recipe, JsonDocument numbers, TensorFile tensors)
+    private TrainingTrace(string folder, JsonDocument json, JsonDocument numbers, TensorFile tensors)
     {
         Folder = folder;
-        _recipe = recipe;
+        Recipe = TraceRecipe.Read(folder);
+        _json = json;
         _tensors = tensors;
         JsonElement trace = numbers.RootElement;
         Loss = Doubles(trace.GetProperty("loss"));
         GradNorm = Doubles(trace.GetProperty("grad_norm"));
         Rates = [.. trace.GetProperty("lr").EnumerateArray().Select(l => l.ValueKind == JsonValueKind.Array ? Doubles(l) : [l.GetDouble()])];
-        JsonElement optimizer = Recipe.GetProperty("optimizer");
-        OptimizerKind kind = optimizer.GetProperty("name").GetString() switch
-        {
-            "adamw" => OptimizerKind.AdamW,
-            "sgd" => OptimizerKind.Sgd,
-            string other => throw new ModelFileException(RecipePath, $"optimizer.name: expected adamw or sgd, found {other}"),
-            null => throw new ModelFileException(RecipePath, "optimizer.name: is missing"),
-        };
-        Optimizer = new(kind, Number(optimizer, "adam_beta1", 0.9), Number(optimizer, "adam_beta2", 0.999), Number(optimizer, "adam_epsilon", 1e-8), Number(Recipe, "max_grad_norm", 0));
-        Groups = [.. Recipe.GetProperty("param_groups").EnumerateArray().Select(g => new ParameterGroup(
+        Groups = [.. Json.GetProperty("param_groups").EnumerateArray().Select(g => new ParameterGroup(
             g.GetProperty("learning_rate").GetDouble(), g.GetProperty("weight_decay").GetDouble(), [.. g.GetProperty("keys").EnumerateArray().Select(k => k.GetString()!)]))];
-        JsonElement tolerance = Recipe.GetProperty("tolerance");
+        JsonElement tolerance = Json.GetProperty("tolerance");
         Tolerance = new(Number(tolerance, "loss_relative", 1e-4), Number(tolerance, "grad_norm_relative", 1e-4), Number(tolerance, "grad1_relative", 1e-4), Number(tolerance, "final_relative", 1e-4));
-        Schedule = new()
-        {
-            Kind = Text("lr_scheduler_type") switch
-            {
-                "constant" => ScheduleKind.Constant,
-                "constant_with_warmup" => ScheduleKind.ConstantWithWarmup,
-                "linear" => ScheduleKind.Linear,
-                "cosine" => ScheduleKind.Cosine,
-                string other => throw new ModelFileException(RecipePath, $"lr_scheduler_type: expected constant, constant_with_warmup, linear or cosine, found {other}"),
-            },
-            WarmupSteps = Recipe.GetProperty("warmup_steps").GetInt64(),
-            TotalSteps = Recipe.GetProperty("max_steps").GetInt64(),
-        };
     }
 
     /// <summary>The folder.</summary>
     public string Folder { get; }
 
-    /// <summary>recipe.json.</summary>
-    public JsonElement Recipe => _recipe.RootElement;
+    /// <summary>The settings of recipe.json.</summary>
+    public TrainingRecipe Recipe { get; }
 
     /// <summary>Loss of each step.</summary>
     public double[] Loss { get; }
@@ -74,20 +53,11 @@ public sealed class TrainingTrace : IDisposable
     /// <summary>Rate of each group in each step.</summary>
     public double[][] Rates { get; }
 
-    /// <summary>The optimizer.</summary>
-    public OptimizerSettings Optimizer { get; }
-
     /// <summary>Rates before the schedule.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
 
-    /// <summary>The schedule.</summary>
-    public LearningRateSchedule Schedule { get; }
-
     /// <summary>Largest errors allowed.</summary>
     public TraceTolerance Tolerance { get; }
-
-    /// <summary>Micro-batches a step.</summary>
-    public int Accumulation => Recipe.GetProperty("gradient_accumulation_steps").GetInt32();
 
     /// <summary>Opens a folder. Throws <see cref="ModelFileException"/>.</summary>
     public static TrainingTrace Open(string folder)
@@ -108,12 +78,12 @@ public sealed class TrainingTrace : IDisposable
     }
 
     /// <summary>A text field of the recipe. Throws <see cref="ModelFileException"/> where it is missing.</summary>
-    public string Text(string field) => Recipe.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.String
+    public string Text(string field) => Json.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.String
         ? value.GetString()!
         : throw new ModelFileException(RecipePath, $"{field}: is missing");
 
     /// <summary>A folder that a field names, relative to the trace; null where the field is absent.</summary>
-    public string? FolderOf(string field) => Recipe.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.String
+    public string? FolderOf(string field) => Json.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.String
         ? Path.GetFullPath(Path.Combine(Folder, value.GetString()!))
         : null;
 
@@ -152,7 +122,7 @@ public sealed class TrainingTrace : IDisposable
     /// <summary>Elements of a tensor whose gradient is zero in mathematics, so that only noise moves them; empty for most.</summary>
     public Range NullGradientOf(string key)
     {
-        if (!Recipe.TryGetProperty("null_gradient", out JsonElement ranges) || !ranges.TryGetProperty(key, out JsonElement range))
+        if (!Json.TryGetProperty("null_gradient", out JsonElement ranges) || !ranges.TryGetProperty(key, out JsonElement range))
             return default;
         return range[0].GetInt32()..range[1].GetInt32();
     }
@@ -160,9 +130,11 @@ public sealed class TrainingTrace : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _recipe.Dispose();
+        _json.Dispose();
         _tensors.Dispose();
     }
+
+    private JsonElement Json => _json.RootElement;
 
     private string RecipePath => Path.Combine(Folder, "recipe.json");
 

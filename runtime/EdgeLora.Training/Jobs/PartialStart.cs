@@ -1,24 +1,18 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 
 namespace EdgeLora.Training;
 
-/// <summary>The start of full and partial fine-tuning: copies of whole tensors of the base, which itself is never written.</summary>
+/// <summary>The start of full and partial fine-tuning: F32 copies of whole tensors of the base, which itself is never written. A quantised one is dequantised.</summary>
 public static class PartialStart
 {
-    /// <summary>An adapter of the tensors that <paramref name="trains"/> names. Throws <see cref="ModelFileException"/> where there is none, or one is quantised.</summary>
-    /// <param name="path">For messages.</param>
-    /// <param name="tensors">The base's.</param>
-    /// <param name="trains">Whether the tensor of this name trains.</param>
-    public static PeftAdapter Create(string path, IReadOnlyDictionary<string, Tensor> tensors, Func<string, bool> trains)
+    /// <summary>An adapter of the weights that the recipe trains, under their names in a checkpoint and in its order of rows. Throws <see cref="ModelFileException"/> where there is none.</summary>
+    public static LoraAdapter Create(TrainingRecipe recipe, SiteCatalog sites)
     {
-        Dictionary<string, Tensor> copies = tensors.Where(t => trains(t.Key)).ToDictionary(t => t.Key, t => t.Value, StringComparer.Ordinal);
-        FaultList faults = new(path);
-        if (copies.Count == 0)
-            faults.Add("no tensor of the base is named for training");
-        foreach (Tensor tensor in copies.Values)
-            if (tensor.Type is not (DType.F32 or DType.F16 or DType.BF16))
-                faults.Add($"{tensor.Name}: {tensor.Type} cannot train; expected F32, F16 or BF16");
-        faults.ThrowIfAny();
-        return PeftAdapter.From(path, new PeftConfig { PeftType = PeftConfig.Partial }, new TensorFile(path, copies, new Dictionary<string, string>(), []));
+        Dictionary<string, Tensor> copies = new(StringComparer.Ordinal);
+        foreach (TrainableWeight weight in TrainableWeights.Of(recipe, sites))
+            copies[weight.Key] = Tensor.FromFloats(weight.Key, weight.Stored.Shape, RowOrders.ToFile(weight.Stored.ToFloats(), weight.Site.RowOrder));
+        return LoraAdapter.Fit(
+            PeftAdapter.From(recipe.Source, new PeftConfig { PeftType = PeftConfig.Partial }, new TensorFile(recipe.Source, copies, new Dictionary<string, string>(), [])), sites, "start");
     }
 }

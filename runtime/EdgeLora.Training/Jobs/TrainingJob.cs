@@ -55,9 +55,10 @@ public sealed class TrainingJob : IDisposable
     private double _scale, _lossSum;
     private long _tokens;
 
-    /// <summary>A job, not started yet.</summary>
+    /// <summary>A job, not started yet. Throws <see cref="ArgumentException"/> for a token that the base does not have or a row longer than its learned positions.</summary>
     public TrainingJob(TrainingEngine engine, DecoderModel model, JobSetup setup)
     {
+        CheckRows(model.Config, setup);
         (_engine, _model, Setup) = (engine, model, setup);
         TrainingRecipe recipe = setup.Recipe;
         _order = new(setup.Train.Count, (int)recipe.Seed, recipe.Shuffle);
@@ -78,8 +79,14 @@ public sealed class TrainingJob : IDisposable
     /// <summary>Its settings.</summary>
     public TrainingRecipe Recipe => Setup.Recipe;
 
+    /// <summary>What it runs on.</summary>
+    public ITrainingBackend Backend => _engine.Backend;
+
     /// <summary>Where it is.</summary>
     public JobStatus Status { get; internal set; }
+
+    /// <summary>Whether it was asked to wait.</summary>
+    public bool PauseRequested { get; private set; }
 
     /// <summary>Why it failed; else null.</summary>
     public Exception? Fault { get; internal set; }
@@ -120,8 +127,7 @@ public sealed class TrainingJob : IDisposable
         foreach (ParameterGroup group in ParameterGroups.Of(Recipe, [.. Adapter.Trainables().Select(t => new TrainedTensor(t.Key, t.Tensor.Shape, KindOf(t)))]))
             foreach (string key in group.Keys)
                 groups[key] = group;
-        OptimizerSettings settings = new(Recipe.Optimizer, Recipe.AdamBeta1, Recipe.AdamBeta2, Recipe.AdamEpsilon, Recipe.MaxGradNorm);
-        Trainer = new(_engine, Adapter, path, settings, t => (groups[t.Key].LearningRate, groups[t.Key].WeightDecay));
+        Trainer = new(_engine, Adapter, path, OptimizerSettings.Of(Recipe), t => (groups[t.Key].LearningRate, groups[t.Key].WeightDecay));
         EvaluationTable = _dropout is null ? path.Table : WithoutDropout(path.Table);
         Status = JobStatus.Running;
     }
@@ -163,6 +169,12 @@ public sealed class TrainingJob : IDisposable
         _nextBatch = 0;
     }
 
+    /// <summary>Asks it to wait after the micro-batch that runs now. It keeps its memory.</summary>
+    public void Pause() => PauseRequested = true;
+
+    /// <summary>Lets it go on.</summary>
+    public void Unpause() => PauseRequested = false;
+
     /// <summary>Frees its tensors and leaves the engine.</summary>
     public void Dispose()
     {
@@ -197,6 +209,18 @@ public sealed class TrainingJob : IDisposable
     }
 
     private ulong SeedOf(long step, int batch) => ((ulong)Recipe.Seed * 0x9E3779B97F4A7C15) ^ ((ulong)step * 0xD1B54A32D192ED03) ^ ((ulong)batch * 0x8CB92BA72F3D8DD7);
+
+    private static void CheckRows(ModelConfig config, JobSetup setup)
+    {
+        foreach (TrainingExample example in setup.Train.Concat(setup.Validation))
+        {
+            int id = Math.Max(example.InputIds.Max(), example.Labels.Max());
+            if (id >= config.Vocabulary || example.InputIds.Min() < 0)
+                throw new ArgumentException($"{setup.Name}: token {(id >= config.Vocabulary ? id : example.InputIds.Min())}: expected 0..{config.Vocabulary - 1}, the base's vocabulary");
+            if (config.Rope is null && example.SegmentLengths.Max() > config.ContextLength)
+                throw new ArgumentException($"{setup.Name}: a row of {example.SegmentLengths.Max()} tokens: the base has {config.ContextLength} positions");
+        }
+    }
 
     private SiteTable WithoutDropout(SiteTable table)
     {

@@ -9,7 +9,11 @@ namespace EdgeLora.Training;
 /// <param name="Beta2">AdamW's β₂.</param>
 /// <param name="Epsilon">AdamW's eps.</param>
 /// <param name="MaxGradNorm">Largest norm of all gradients together; 0: no clipping.</param>
-public sealed record OptimizerSettings(OptimizerKind Kind, double Beta1, double Beta2, double Epsilon, double MaxGradNorm);
+public sealed record OptimizerSettings(OptimizerKind Kind, double Beta1, double Beta2, double Epsilon, double MaxGradNorm)
+{
+    /// <summary>Those of a recipe.</summary>
+    public static OptimizerSettings Of(TrainingRecipe recipe) => new(recipe.Optimizer, recipe.AdamBeta1, recipe.AdamBeta2, recipe.AdamEpsilon, recipe.MaxGradNorm);
+}
 
 /// <summary>One adapter that trains in an engine: its tensors, their gradients, the optimizer's state. The engine adds gradients, <see cref="Step"/> uses them up.</summary>
 public sealed class AdapterTrainer : IDisposable

@@ -24,16 +24,6 @@ public sealed record TrainableTensor(string Key, DeviceTensor Value, DeviceTenso
     /// <summary>Elements.</summary>
     public long Elements => Value.Shape.Elements;
 
-    /// <summary>The file's order of rows: for saving and for comparing.</summary>
-    public float[] InFileOrder(DeviceTensor tensor)
-    {
-        float[] stored = tensor.ToFloats();
-        if (RowOrder is null)
-            return stored;
-        float[] result = new float[stored.Length];
-        int width = stored.Length / RowOrder.Length;
-        for (int i = 0; i < RowOrder.Length; i++)
-            stored.AsSpan(i * width, width).CopyTo(result.AsSpan(RowOrder[i] * width));
-        return result;
-    }
+    /// <summary>A tensor of its shape in the file's order of rows: for saving and for comparing. Waits.</summary>
+    public float[] InFileOrder(DeviceTensor tensor) => RowOrders.ToFile(tensor.ToFloats(), RowOrder);
 }
