@@ -49,6 +49,7 @@ internal sealed class DecoderBuffers : IDisposable
     public DeviceTensor Sin { get; }
 
     public PositionRows Positions { get; } = new();
+    public PositionRows Types { get; } = new();
 
     /// <summary>Rows of one path, [capacity, D].</summary>
     public DeviceTensor BottleneckInput => _bottleneckInput ??= New("bottleneck input", Capacity, Hidden.Columns);
@@ -105,18 +106,21 @@ internal sealed class DecoderBuffers : IDisposable
     }
 }
 
-/// <summary>The batch's positions as ids of the table of learned positions, on the same paths.</summary>
+/// <summary>Rows of a batch with other ids on the same paths: positions for a table of learned positions, zeros for one of token types.</summary>
 internal sealed class PositionRows
 {
     public BatchLayout Rows { get; } = new();
 
-    public void Fill(BatchLayout batch)
+    public void FillPositions(BatchLayout batch) => Fill(batch, batch.Positions, 1);
+
+    public void FillZeros(BatchLayout batch) => Fill(batch, batch.Positions, 0);
+
+    private void Fill(BatchLayout batch, ReadOnlySpan<int> ids, int factor)
     {
         Rows.Clear();
         Rows.BeginSequence(null!, 0);
-        ReadOnlySpan<int> positions = batch.Positions;
         foreach (RowGroup group in batch.Groups)
             for (int t = group.Start; t < group.Start + group.Count; t++)
-                Rows.Add(positions[t], group.Path);
+                Rows.Add(ids[t] * factor, group.Path);
     }
 }

@@ -3,7 +3,7 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>A decoder over <see cref="IComputeBackend"/>: the base, instantiated once and never written. One forward at a time.</summary>
-public sealed class DecoderModel : ICausalLM
+public sealed class DecoderModel : ICausalLM, ITrainableModel
 {
     private const int HeadRows = 16;
 
@@ -23,7 +23,7 @@ public sealed class DecoderModel : ICausalLM
         _weights = weights;
         ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers);
-        _pass = CreatePass(backend, 16);
+        _pass = new(weights, config, Sites, checkpoint.Pairs, backend, 16);
         _headInput = backend.Allocate("head input", DType.F32, new Shape(HeadRows, config.HiddenSize));
         _logits = backend.Allocate("logits", DType.F32, new Shape(HeadRows, config.Vocabulary));
     }
@@ -72,8 +72,11 @@ public sealed class DecoderModel : ICausalLM
         }
     }
 
-    /// <summary>A forward pass with activations of its own on <paramref name="backend"/>: the model's, or one that records what the model's does.</summary>
-    public DecoderPass CreatePass(IComputeBackend backend, int rows) => new(_weights, Config, Sites, _checkpoint.Pairs, backend, rows);
+    /// <inheritdoc/>
+    public bool Classifies => false;
+
+    /// <inheritdoc/>
+    public IForwardPass CreatePass(IComputeBackend backend, int rows) => new DecoderPass(_weights, Config, Sites, _checkpoint.Pairs, backend, rows);
 
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);

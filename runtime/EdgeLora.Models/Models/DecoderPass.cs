@@ -2,10 +2,8 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>
-/// The decoder's forward, step by step over its own activations: what <see cref="DecoderModel"/> runs for inference and a recording backend sees for training. One at a time.
-/// </summary>
-public sealed class DecoderPass : IDisposable
+/// <summary>The decoder's forward: pre-norm, sequential residuals.</summary>
+public sealed class DecoderPass : IForwardPass
 {
     private readonly DecoderWeights _weights;
     private readonly ModelConfig _config;
@@ -24,22 +22,19 @@ public sealed class DecoderPass : IDisposable
         _buffers = new(backend, config, rows);
     }
 
-    /// <summary>Decoder layers.</summary>
+    /// <inheritdoc/>
     public int Layers => _weights.Layers.Length;
 
-    /// <summary>Rows there is room for.</summary>
-    public int Rows => _buffers.Capacity;
-
-    /// <summary>The residual stream, [rows, D]: what leaves the last step.</summary>
+    /// <inheritdoc/>
     public DeviceTensor Hidden => _buffers.Hidden;
 
-    /// <summary>What the final norm gave, [rows, D].</summary>
-    public DeviceTensor Normed => _buffers.Normed;
+    /// <inheritdoc/>
+    public DeviceTensor Output => _buffers.Normed;
 
-    /// <summary>The output head, [V, D].</summary>
+    /// <inheritdoc/>
     public LinearSite Head => _weights.Head;
 
-    /// <summary>Makes room for <paramref name="rows"/> rows. What was computed before is lost when it grows.</summary>
+    /// <inheritdoc/>
     public void Reserve(int rows)
     {
         if (rows <= _buffers.Capacity)
@@ -49,14 +44,14 @@ public sealed class DecoderPass : IDisposable
         _buffers = new(_backend, _config, grown);
     }
 
-    /// <summary>Tokens and learned positions to <see cref="Hidden"/>; angles of the rows' positions for every layer.</summary>
+    /// <inheritdoc/>
     public void Embed(BatchLayout batch)
     {
         DecoderBuffers b = _buffers;
         _backend.Embed(batch, _weights.Tokens, b.Hidden);
         if (_weights.Positions is not null)
         {
-            b.Positions.Fill(batch);
+            b.Positions.FillPositions(batch);
             _backend.Embed(b.Positions.Rows, _weights.Positions, b.Delta);
             _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
         }
@@ -64,15 +59,15 @@ public sealed class DecoderPass : IDisposable
             b.WriteAngles(batch.Positions, _config.Rope);
     }
 
-    /// <summary>Layer <paramref name="index"/> on <see cref="Hidden"/>.</summary>
+    /// <inheritdoc/>
     public void RunLayer(BatchLayout batch, int index)
     {
         RunAttention(batch, index, _weights.Layers[index]);
         RunFeedForward(batch, index, _weights.Layers[index]);
     }
 
-    /// <summary>The norm before the head, from <see cref="Hidden"/> to <see cref="Normed"/>.</summary>
-    public void FinalNorm(BatchLayout batch) => Norm(batch, _weights.FinalNorm, _buffers.Hidden, _buffers.Normed);
+    /// <inheritdoc/>
+    public void Finish(BatchLayout batch) => FinalNorm(batch, _buffers.Hidden, _buffers.Normed);
 
     /// <summary>The norm before the head on rows of the caller's.</summary>
     public void FinalNorm(BatchLayout rows, DeviceTensor x, DeviceTensor y) => Norm(rows, _weights.FinalNorm, x, y);

@@ -15,16 +15,16 @@ public sealed record JobRows(SiteTable Path, IReadOnlyList<TrainingExample> Exam
 /// </summary>
 public sealed class TrainingEngine : IDisposable
 {
-    private readonly DecoderModel _model;
+    private readonly ITrainableModel _model;
     private readonly ITrainingBackend _backend;
     private readonly Tape _tape;
-    private readonly DecoderPass _pass;
+    private readonly IForwardPass _pass;
     private readonly HeadLoss _head;
     private readonly BatchLayout _batch = new();
     private readonly List<KvBuffer> _caches = [];
 
     /// <summary>An engine on a model and its backend. Both stay the caller's. Throws <see cref="NotSupportedException"/> where the backend cannot train.</summary>
-    public TrainingEngine(DecoderModel model)
+    public TrainingEngine(ITrainableModel model)
     {
         _model = model;
         _backend = model.Backend as ITrainingBackend ?? throw new NotSupportedException($"device '{model.Backend.Name}' does not train");
@@ -44,6 +44,9 @@ public sealed class TrainingEngine : IDisposable
 
     /// <summary>Bytes of saved activations, their gradients and the head's buffers.</summary>
     public long ActivationBytes => _tape.ByteLength + _head.ByteLength + _caches.Sum(c => c.ByteLength);
+
+    /// <summary>Tokens of an example that carry loss; for a classifier its sequences.</summary>
+    public int TargetsOf(TrainingExample example) => _model.Classifies ? example.SegmentLengths.Length : example.Targets;
 
     /// <summary>Runs a micro-batch forward and back: adds to the gradients of what trains. One result a job, in order.</summary>
     public LossResult[] Train(IReadOnlyList<JobRows> jobs) => Run(jobs, backward: true, count: false);
@@ -81,12 +84,12 @@ public sealed class TrainingEngine : IDisposable
                 kept[i] = new(copy!, needed, _tape.Needs(_pass.Hidden));
         }
         _tape.Recording = backward;
-        _pass.FinalNorm(_batch);
+        _pass.Finish(_batch);
         // What enters the norm decides alone whether anything goes back; the head's own weights are the loss's.
-        DeviceTensor? gradient = backward ? _tape.GradientOf(_pass.Normed) : null;
+        DeviceTensor? gradient = backward ? _tape.GradientOf(_pass.Output) : null;
         LossResult[] results = new LossResult[jobs.Count];
         for (int j = 0; j < results.Length; j++)
-            results[j] = _head.Run(jobs[j].Path, targets[j], _pass.Normed, jobs[j].Scale, gradient, Gradients, count);
+            results[j] = _head.Run(jobs[j].Path, targets[j], _pass.Output, jobs[j].Scale, gradient, Gradients, count);
         if (backward)
             _tape.Backward();
         if (kept is not null)
@@ -127,9 +130,11 @@ public sealed class TrainingEngine : IDisposable
                 foreach (int length in example.SegmentLengths)
                 {
                     _batch.BeginSequence(Cache(used++, length), 0);
+                    if (_model.Classifies)
+                        targets[j].Add(new(_batch.Rows, example.Labels[start]));
                     for (int t = start; t < start + length; t++)
                     {
-                        if (t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
+                        if (!_model.Classifies && t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
                             targets[j].Add(new(_batch.Rows, example.Labels[t + 1]));
                         _batch.Add(example.InputIds[t], jobs[j].Path);
                     }

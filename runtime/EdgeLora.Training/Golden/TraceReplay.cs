@@ -34,10 +34,24 @@ public static class TraceReplay
     public static TraceResult Run(string folder, IComputeBackend backend, string? basePath = null)
     {
         using TrainingTrace trace = TrainingTrace.Open(folder);
-        string task = trace.Text("task");
-        if (task != "causal_lm")
-            throw new NotSupportedException($"{folder}: task {task} is not supported; causal_lm is");
-        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.Open(basePath ?? trace.FolderOf("base") ?? throw new ModelFileException(folder, "recipe.json: base: is missing")), backend);
+        BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? trace.FolderOf("base") ?? throw new ModelFileException(folder, "recipe.json: base: is missing"));
+        switch (trace.Text("task"))
+        {
+            case "causal_lm":
+                using (DecoderModel decoder = DecoderModel.Load(checkpoint, backend))
+                    return Run(trace, decoder);
+            case "classify":
+                using (EncoderModel encoder = EncoderModel.Load(checkpoint, backend))
+                    return Run(trace, encoder);
+            default:
+                checkpoint.Dispose();
+                throw new NotSupportedException($"{folder}: task {trace.Text("task")} is not supported; causal_lm and classify are");
+        }
+    }
+
+    private static TraceResult Run(TrainingTrace trace, ITrainableModel model)
+    {
+        IComputeBackend backend = model.Backend;
         using TrainingEngine engine = new(model);
         using ResidentAdapter? parent = trace.FolderOf("parent") is { } parentFolder ? ResidentAdapter.Load(parentFolder, "parent", model.Sites, backend) : null;
         AdapterPath under = parent is null ? AdapterPath.Root : PathResolver.Extend(AdapterPath.Root, "parent", model.Sites, backend, parent);
@@ -65,7 +79,7 @@ public static class TraceReplay
         for (int step = 0; step < steps; step++)
         {
             IReadOnlyList<TrainingExample>[] batches = [.. Enumerable.Range(step * accumulation, accumulation).Select(trace.Batch)];
-            double scale = 1.0 / batches.Sum(b => b.Sum(e => e.Targets));
+            double scale = 1.0 / batches.Sum(b => b.Sum(engine.TargetsOf));
             foreach (IReadOnlyList<TrainingExample> batch in batches)
                 losses[step] += engine.Train([new(trainer.Path.Table, batch, scale)])[0].LossSum * scale;
             if (step == 0)

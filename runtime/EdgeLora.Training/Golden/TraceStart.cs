@@ -7,7 +7,7 @@ namespace EdgeLora.Training;
 internal static class TraceStart
 {
     /// <summary>Opens and fits it. Throws <see cref="ModelFileException"/>.</summary>
-    public static LoraAdapter Open(TrainingTrace trace, DecoderModel model)
+    public static LoraAdapter Open(TrainingTrace trace, ITrainableModel model)
     {
         if (trace.Recipe.Method is TrainingMethod.Full or TrainingMethod.Freeze)
             return PartialStart.Create(trace.Recipe, model.Sites);

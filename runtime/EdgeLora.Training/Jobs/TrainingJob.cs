@@ -45,7 +45,7 @@ public sealed record JobSetup(
 public sealed class TrainingJob : IDisposable
 {
     private readonly TrainingEngine _engine;
-    private readonly DecoderModel _model;
+    private readonly ITrainableModel _model;
     private readonly ExampleOrder _order;
     private readonly LearningRateSchedule _schedule;
     private readonly Dropout? _dropout;
@@ -56,7 +56,7 @@ public sealed class TrainingJob : IDisposable
     private long _tokens;
 
     /// <summary>A job, not started yet. Throws <see cref="ArgumentException"/> for a token that the base does not have or a row longer than its learned positions.</summary>
-    public TrainingJob(TrainingEngine engine, DecoderModel model, JobSetup setup)
+    public TrainingJob(TrainingEngine engine, ITrainableModel model, JobSetup setup)
     {
         CheckRows(model.Config, setup);
         (_engine, _model, Setup) = (engine, model, setup);
@@ -98,7 +98,7 @@ public sealed class TrainingJob : IDisposable
     public long TotalSteps { get; }
 
     /// <summary>Steps taken.</summary>
-    public long Step => Trainer?.StepsDone ?? 0;
+    public long Step { get; private set; }
 
     /// <summary>The step taken last; null before the first.</summary>
     public StepMetrics? Last { get; private set; }
@@ -154,6 +154,7 @@ public sealed class TrainingJob : IDisposable
         if (!double.IsFinite(loss))
             throw new InvalidOperationException($"step {Step + 1}: the loss is {loss}: the run has diverged");
         double norm = Trainer!.Step(factor);
+        Step = Trainer.StepsDone;
         return Last = new(Step, EpochsAt(Step), loss, norm, Trainer.Tensors[0].LearningRate * factor, _tokens);
     }
 
@@ -164,6 +165,7 @@ public sealed class TrainingJob : IDisposable
     public void Resume(long step)
     {
         Trainer!.StepsDone = checked((int)step);
+        Step = step;
         Trainer.ClearGradients();
         Trainer.Refresh();
         _nextBatch = 0;
@@ -202,7 +204,7 @@ public sealed class TrainingJob : IDisposable
             int from = b * Recipe.BatchSize, to = Math.Min(from + Recipe.BatchSize, _order.Count);
             _batches.Add([.. Enumerable.Range(from, to - from).Select(i => Setup.Train[_order[(int)epoch, i]])]);
         }
-        int targets = _batches.Sum(b => b.Sum(e => e.Targets));
+        int targets = _batches.Sum(b => b.Sum(_engine.TargetsOf));
         if (targets == 0)
             throw new InvalidOperationException($"step {Step + 1}: no token of its rows carries loss");
         (_scale, _lossSum, _tokens) = (1.0 / targets, 0, 0);
