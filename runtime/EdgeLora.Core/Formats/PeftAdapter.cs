@@ -201,7 +201,8 @@ public sealed class PeftAdapter : IDisposable
         Metadata = File.Metadata,
     }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
 
-    private static void Write(string folder, string configJson, IEnumerable<Tensor> tensors, CancellationToken cancellation = default)
+    /// <summary>Writes an adapter folder from the text of a configuration and tensors that have their names already.</summary>
+    public static void Write(string folder, string configJson, IEnumerable<Tensor> tensors, CancellationToken cancellation = default)
     {
         Directory.CreateDirectory(folder);
         Safetensors.Write(Path.Combine(folder, WeightsName), tensors, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);

@@ -112,7 +112,7 @@ public sealed class JobFiles
     public void Append(string line)
     {
         using FileStream stream = new(MetricsPath, FileMode.Append, FileAccess.Write, FileShare.Read);
-        stream.Write(Encoding.UTF8.GetBytes(line + "\n"));
+        stream.Write(System.Text.Encoding.UTF8.GetBytes(line + "\n"));
     }
 
     private static IEnumerable<(long Step, string Path)> Checkpoints(string folder) => !Directory.Exists(folder) ? [] :
