@@ -7,7 +7,7 @@ namespace EdgeLora.Cpu;
 /// Managed SIMD on all cores: the embedded default. Weights stay in their stored form, mapped. A row's bits do not depend on the rows beside it,
 /// on how a prompt is cut, or on the thread count. Ops may be called from any thread, one at a time; after the first calls nothing is allocated.
 /// </summary>
-public sealed unsafe class CpuBackend : IComputeBackend
+public sealed unsafe partial class CpuBackend : ITrainingBackend
 {
     // Below this many simple element operations the threads cost more than they save.
     private const long SmallElements = 16384;
@@ -19,6 +19,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     private readonly Scratch[] _scratch;
     private readonly OpArguments _op;
     private readonly LinearPlan _plan;
+    private readonly BackwardPlan _backward;
 
     /// <summary>A backend on <paramref name="threads"/> threads, the caller's included; 0 = one for each core. Throws <see cref="ArgumentOutOfRangeException"/> for a negative number.</summary>
     public CpuBackend(int threads = 0) : this(threads, SimdTiers.Hardware)
@@ -37,6 +38,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
             _scratch[i] = new Scratch();
         _op = new OpArguments { Scratch = _scratch };
         _plan = new LinearPlan(_scratch);
+        _backward = new BackwardPlan(_scratch);
     }
 
     /// <inheritdoc/>
@@ -93,18 +95,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
         Debug.Assert(y.Columns == site.Table.Columns, $"{site.Name}: {y} cannot hold rows of {site.Table}");
         lock (_gate)
         {
-            int rank = 0, ranks = 0;
-            foreach (RowGroup group in batch.Groups)
-            {
-                int sum = 0;
-                foreach (LowRankStep step in group.Path[site.Index]?.Steps ?? [])
-                {
-                    rank = Math.Max(rank, step.Rank);
-                    sum += step.Rank + 3;
-                }
-                ranks = Math.Max(ranks, sum);
-            }
-            ReserveScratch(LowRank<LanesScalar, Quad>.ScratchFloats(rank) + ranks);
+            ReserveScratch(_kernels.EmbedScratch(batch, site));
             _op.Batch = batch;
             _op.Embedding = site;
             _op.Rows = batch.Rows;
@@ -127,21 +118,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
             try
             {
                 long work = _kernels.LinearPrepare(_plan, batch, site, Pointer.In(x), x.Columns, Pointer.Out(y), y.Columns);
-                bool steps = false;
-                for (int i = 0; i < _plan.FinishCount; i++)
-                    steps |= _plan.Finishes[i].Steps > 0;
-                if (work < SmallProducts)
-                {
-                    _kernels.LinearProducts(_plan, 0, 1);
-                    if (steps)
-                        _kernels.LinearSteps(_plan, 0, 1);
-                }
-                else
-                {
-                    _pool.Run(_kernels.LinearProducts, _plan);
-                    if (steps)
-                        _pool.Run(_kernels.LinearSteps, _plan);
-                }
+                RunLinear(work);
             }
             finally
             {
@@ -158,19 +135,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     public void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => Norm(_kernels.LayerNorm, batch, site, x, y);
 
     /// <inheritdoc/>
-    public void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x)
-    {
-        Debug.Assert(x.Columns % headSize == 0 && 2 * cos.Columns <= headSize && sin.Columns == cos.Columns, $"rope: {cos}, {sin} do not fit heads of {headSize} in {x}");
-        lock (_gate)
-        {
-            _op.X = Pointer.In(cos);
-            _op.Z = Pointer.In(sin);
-            _op.Y = Pointer.Out(x);
-            (_op.Rows, _op.Columns, _op.Width, _op.Pairs, _op.PairLayout) = (rows, x.Columns, headSize, cos.Columns, pairs);
-            Run(_kernels.Rope, (long)rows * x.Columns);
-        }
-        KeepAlive(cos, sin, x, x);
-    }
+    public void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x) => Rotate(rows, headSize, pairs, cos, sin, x, 1);
 
     /// <inheritdoc/>
     public void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values)
@@ -231,9 +196,46 @@ public sealed unsafe class CpuBackend : IComputeBackend
         {
             _pool.Dispose();
             _plan.Dispose();
+            _backward.Dispose();
+            _statistics.Dispose();
             foreach (Scratch scratch in _scratch)
                 scratch.Dispose();
         }
+    }
+
+    // Runs what _plan holds.
+    private void RunLinear(long work)
+    {
+        bool steps = false;
+        for (int i = 0; i < _plan.FinishCount; i++)
+            steps |= _plan.Finishes[i].Steps > 0;
+        if (_plan.MaskCount > 0)
+            RunRegion(_kernels.LinearMasks, _plan, work);
+        RunRegion(_kernels.LinearProducts, _plan, work);
+        if (steps)
+            RunRegion(_kernels.LinearSteps, _plan, work);
+    }
+
+    private void RunRegion(delegate*<object, int, int, void> body, object context, long work, long small = SmallProducts)
+    {
+        if (work < small)
+            body(context, 0, 1);
+        else
+            _pool.Run(body, context);
+    }
+
+    private void Rotate(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x, float sign)
+    {
+        Debug.Assert(x.Columns % headSize == 0 && 2 * cos.Columns <= headSize && sin.Columns == cos.Columns, $"rope: {cos}, {sin} do not fit heads of {headSize} in {x}");
+        lock (_gate)
+        {
+            _op.X = Pointer.In(cos);
+            _op.Z = Pointer.In(sin);
+            _op.Y = Pointer.Out(x);
+            (_op.Rows, _op.Columns, _op.Width, _op.Pairs, _op.PairLayout, _op.Sign) = (rows, x.Columns, headSize, cos.Columns, pairs, sign);
+            Run(_kernels.Rope, (long)rows * x.Columns);
+        }
+        KeepAlive(cos, sin, x, x);
     }
 
     private void Norm(delegate*<object, int, int, void> kernel, BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y)
@@ -268,14 +270,11 @@ public sealed unsafe class CpuBackend : IComputeBackend
     {
         try
         {
-            if (work < SmallElements)
-                kernel(_op, 0, 1);
-            else
-                _pool.Run(kernel, _op);
+            RunRegion(kernel, _op, work, SmallElements);
         }
         finally
         {
-            (_op.Batch, _op.Norm, _op.Embedding) = (null, null, null);
+            _op.Forget();
         }
     }
 

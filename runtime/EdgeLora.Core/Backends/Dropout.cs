@@ -6,6 +6,8 @@ namespace EdgeLora.Core;
 /// </summary>
 public sealed class Dropout(double probability)
 {
+    private const ulong Step = 0x9E3779B97F4A7C15;
+
     private readonly ulong _threshold = (ulong)(probability * (1UL << 32));
 
     /// <summary>p, from 0 to below 1.</summary>
@@ -15,12 +17,22 @@ public sealed class Dropout(double probability)
     public ulong Seed { get; set; }
 
     /// <summary>0, or 1/(1-p).</summary>
-    public float Factor(int row, int column)
+    public float Factor(int row, int column) => Kept(Seed + ((ulong)(uint)row << 32 | (uint)column) * Step) ? (float)(1 / (1 - Probability)) : 0;
+
+    /// <summary><c>y[i] = x[i]·Factor(row, i)</c>.</summary>
+    public void Apply(int row, ReadOnlySpan<float> x, Span<float> y)
     {
-        // SplitMix64's finaliser over the element's number.
-        ulong z = Seed + ((ulong)(uint)row << 32 | (uint)column) * 0x9E3779B97F4A7C15;
+        float factor = (float)(1 / (1 - Probability));
+        ulong element = Seed + ((ulong)(uint)row << 32) * Step;
+        for (int i = 0; i < x.Length; i++, element += Step)
+            y[i] = x[i] * (Kept(element) ? factor : 0);
+    }
+
+    // SplitMix64's finaliser over the element's number.
+    private bool Kept(ulong z)
+    {
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return ((z ^ (z >> 31)) >> 32) < _threshold ? 0 : (float)(1 / (1 - Probability));
+        return ((z ^ (z >> 31)) >> 32) >= _threshold;
     }
 }

@@ -12,6 +12,12 @@ internal sealed unsafe class KernelTable
     /// <summary>Fills a plan; see <see cref="Linear{O, V}.Prepare"/>.</summary>
     public delegate*<LinearPlan, BatchLayout, LinearSite, float*, long, float*, long, long> LinearPrepare;
 
+    /// <summary>Fills a plan for a step's output before its gain; see <see cref="Linear{O, V}.PrepareBeforeGain"/>.</summary>
+    public delegate*<LinearPlan, LinearSite, SiteAdapter, int, int, float*, long, float*, long> LinearBeforeGain;
+
+    /// <summary>Region of Linear before the first, where there is dropout.</summary>
+    public delegate*<object, int, int, void> LinearMasks;
+
     /// <summary>First region of Linear.</summary>
     public delegate*<object, int, int, void> LinearProducts;
 
@@ -42,6 +48,12 @@ internal sealed unsafe class KernelTable
     /// <summary>Add.</summary>
     public delegate*<object, int, int, void> Add;
 
+    /// <summary>Floats of scratch that Embed needs in each part.</summary>
+    public delegate*<BatchLayout, EmbeddingSite, long> EmbedScratch;
+
+    /// <summary>The kernels of training.</summary>
+    public required TrainingKernels Training { get; init; }
+
     /// <summary>The kernel of an activation.</summary>
     public delegate*<object, int, int, void> Activate(Activation kind) => kind switch
     {
@@ -65,6 +77,8 @@ internal sealed unsafe class KernelTable
     {
         Tier = tier,
         LinearPrepare = &Linear<O, V>.Prepare,
+        LinearBeforeGain = &Linear<O, V>.PrepareBeforeGain,
+        LinearMasks = &Linear<O, V>.Masks,
         LinearProducts = &Linear<O, V>.Products,
         LinearSteps = &Linear<O, V>.Steps,
         Embed = &Embed<O, V>.Run,
@@ -79,5 +93,7 @@ internal sealed unsafe class KernelTable
         Silu = &Elementwise<O, V, Silu<O, V>>.Run,
         Tanh = &Elementwise<O, V, HyperbolicTangent<O, V>>.Run,
         Add = &Add<O, V>.Run,
+        EmbedScratch = &Embed<O, V>.ScratchFloats,
+        Training = TrainingKernels.Create<O, V>(),
     };
 }

@@ -2,64 +2,6 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>The products and finishing steps of one Linear call, as the pool's threads see them. Refilled for every call, allocates only while it grows.</summary>
-internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
-{
-    /// <summary>Products of the first region.</summary>
-    public Product[] Products = new Product[8];
-
-    /// <summary>One for every path of the batch.</summary>
-    public Finish[] Finishes = new Finish[4];
-
-    /// <summary>Products in use.</summary>
-    public int ProductCount;
-
-    /// <summary>Finishes in use.</summary>
-    public int FinishCount;
-
-    /// <summary>O of the site.</summary>
-    public int Outputs;
-
-    /// <summary>Scratch of every part.</summary>
-    public readonly Scratch[] Scratch = scratch;
-
-    /// <summary>u = A·x of all steps.</summary>
-    public readonly Scratch Down = new();
-
-    /// <summary>x padded to whole vectors.</summary>
-    public readonly Scratch Padded = new();
-
-    /// <summary>Appends a product.</summary>
-    public ref Product AddProduct()
-    {
-        if (ProductCount == Products.Length)
-            Array.Resize(ref Products, ProductCount * 2);
-        return ref Products[ProductCount++];
-    }
-
-    /// <summary>Appends a finish.</summary>
-    public ref Finish AddFinish()
-    {
-        if (FinishCount == Finishes.Length)
-            Array.Resize(ref Finishes, FinishCount * 2);
-        return ref Finishes[FinishCount++];
-    }
-
-    /// <summary>Forgets the call, so that adapters may be collected.</summary>
-    public void Clear()
-    {
-        Array.Clear(Finishes, 0, FinishCount);
-        ProductCount = FinishCount = 0;
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Down.Dispose();
-        Padded.Dispose();
-    }
-}
-
 /// <summary>
 /// <c>y = W·x</c> and the paths' steps. Rows of W, never its sums, are divided over the threads. First region: base products, A·x of every step, and
 /// the finish of paths without steps; second region, only where there are steps: B·u, gains and biases.
@@ -69,52 +11,34 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
     /// <summary>Fills the plan for a call. Returns the multiply-adds in it.</summary>
     public static long Prepare(LinearPlan plan, BatchLayout batch, LinearSite site, float* x, long xStride, float* y, long yStride)
     {
-        int inputs = site.Inputs, outputs = site.Outputs;
-        plan.Outputs = outputs;
-        DeviceTensor? weight = null;
-        long down = 0, maxRank = 0;
         foreach (RowGroup group in batch.Groups)
         {
             SiteAdapter? adapter = group.Path[site.Index];
-            DeviceTensor used = adapter?.Weight ?? site.Weight;
-            // Neighbouring paths over the same weight read it together.
-            if (ReferenceEquals(used, weight))
-            {
-                plan.Products[plan.ProductCount - 1].Rows += group.Count;
-            }
-            else
-            {
-                weight = used;
-                ref Product product = ref plan.AddProduct();
-                product = new Product { Weight = Pointer.Bytes(used), Type = used.Type, InputMajor = site.InputMajor, Inputs = inputs, Outputs = outputs };
-                product.X = x + group.Start * xStride;
-                product.XStride = xStride;
-                product.Rows = group.Count;
-                product.Y = y + group.Start * yStride;
-                product.YStride = yStride;
-            }
-            ref Finish finish = ref plan.AddFinish();
-            finish = new Finish { Adapter = adapter, Bias = adapter?.Bias ?? site.Bias, Rows = group.Count };
-            finish.X = x + group.Start * xStride;
-            finish.XStride = xStride;
-            finish.Y = y + group.Start * yStride;
-            finish.YStride = yStride;
-            for (int s = 0; s < finish.Steps; s++)
-            {
-                int rank = adapter!.Steps[s].Rank;
-                maxRank = Math.Max(maxRank, rank);
-                down += (long)group.Count * LowRank<O, V>.PaddedRank(rank);
-            }
+            Add(plan, site, adapter, group.Count, x + group.Start * xStride, xStride, y + group.Start * yStride, yStride);
+            plan.Finishes[plan.FinishCount - 1].Steps = adapter?.Steps.Length ?? 0;
+            plan.Finishes[plan.FinishCount - 1].Bias = adapter?.Bias ?? site.Bias;
         }
-        AddDowns(plan, inputs, down);
-        long each = Math.Max(RowProduct<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(outputs)) + LowRank<O, V>.ScratchFloats((int)maxRank);
-        foreach (Scratch scratch in plan.Scratch)
-            scratch.Reserve(each);
-        PadRows(plan);
-        long work = 0;
-        for (int i = 0; i < plan.ProductCount; i++)
-            work += (long)plan.Products[i].Rows * plan.Products[i].Inputs * plan.Products[i].Outputs;
-        return work;
+        return Complete(plan, site);
+    }
+
+    /// <summary>Fills the plan for the output of step <paramref name="step"/> before its gain, for the rows of one path. Returns the multiply-adds in it.</summary>
+    public static long PrepareBeforeGain(LinearPlan plan, LinearSite site, SiteAdapter adapter, int step, int rows, float* x, long xStride, float* y)
+    {
+        Add(plan, site, adapter, rows, x, xStride, y, site.Outputs);
+        plan.Finishes[0].Steps = step + 1;
+        plan.Finishes[0].BeforeGain = true;
+        return Complete(plan, site);
+    }
+
+    /// <summary>Before the first region, only where there is dropout: masked copies of inputs.</summary>
+    public static void Masks(object context, int part, int parts)
+    {
+        LinearPlan plan = (LinearPlan)context;
+        for (int i = 0; i < plan.MaskCount; i++)
+        {
+            (int start, int end) = WorkerPool.Split(plan.Masks[i].Rows, part, parts);
+            plan.Masks[i].Write(start, end);
+        }
     }
 
     /// <summary>First region.</summary>
@@ -154,6 +78,56 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 LowRank<O, V>.Run(plan.Finishes[i], start, end, plan.Scratch[part].Reserve(0));
     }
 
+    private static void Add(LinearPlan plan, LinearSite site, SiteAdapter? adapter, int rows, float* x, long xStride, float* y, long yStride)
+    {
+        DeviceTensor weight = adapter?.Weight ?? site.Weight;
+        byte* bytes = Pointer.Bytes(weight);
+        // Neighbouring paths over the same weight read it together.
+        if (plan.ProductCount > 0 && plan.Products[plan.ProductCount - 1].Weight == bytes)
+        {
+            plan.Products[plan.ProductCount - 1].Rows += rows;
+        }
+        else
+        {
+            ref Product product = ref plan.AddProduct();
+            product = new Product { Weight = bytes, Type = weight.Type, InputMajor = site.InputMajor, Inputs = site.Inputs, Outputs = site.Outputs };
+            product.X = x;
+            product.XStride = xStride;
+            product.Rows = rows;
+            product.Y = y;
+            product.YStride = yStride;
+        }
+        ref Finish finish = ref plan.AddFinish();
+        finish = new Finish { Adapter = adapter, Rows = rows };
+        finish.X = x;
+        finish.XStride = xStride;
+        finish.Y = y;
+        finish.YStride = yStride;
+    }
+
+    private static long Complete(LinearPlan plan, LinearSite site)
+    {
+        plan.Outputs = site.Outputs;
+        long down = 0, masked = 0;
+        int maxRank = 0;
+        for (int i = 0; i < plan.FinishCount; i++)
+            for (int s = 0; s < plan.Finishes[i].Steps; s++)
+            {
+                LowRankStep step = plan.Finishes[i].Adapter!.Steps[s];
+                maxRank = Math.Max(maxRank, step.Rank);
+                down += (long)plan.Finishes[i].Rows * LowRank<O, V>.PaddedRank(step.Rank);
+                masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * site.Inputs;
+            }
+        AddDowns(plan, site.Inputs, down, masked);
+        long each = Math.Max(RowProduct<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(site.Outputs)) + LowRank<O, V>.ScratchFloats(maxRank);
+        foreach (Scratch scratch in plan.Scratch)
+            scratch.Reserve(each);
+        long work = 0;
+        for (int i = 0; i < plan.ProductCount; i++)
+            work += (long)plan.Products[i].Rows * plan.Products[i].Inputs * plan.Products[i].Outputs;
+        return work;
+    }
+
     // Whole tiles for wide layers; four outputs for narrow ones, so that all threads get some.
     private static (int Start, int End) Range(int outputs, int part, int parts)
     {
@@ -162,11 +136,11 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         return (start * unit, Math.Min(outputs, end * unit));
     }
 
-    private static void AddDowns(LinearPlan plan, int inputs, long floats)
+    private static void AddDowns(LinearPlan plan, int inputs, long floats, long maskedFloats)
     {
         if (floats == 0)
             return;
-        float* down = plan.Down.Reserve(floats);
+        float* down = plan.Down.Reserve(floats), masked = plan.Masked.Reserve(maskedFloats);
         // Ranks that are no multiple of four leave lanes that no product writes.
         new Span<float>(down, checked((int)floats)).Clear();
         for (int i = 0; i < plan.FinishCount; i++)
@@ -180,40 +154,17 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 product = new Product { Weight = Pointer.Bytes(step.A), Type = step.A.Type, Inputs = inputs, Outputs = step.Rank, Rows = finish.Rows };
                 product.X = finish.X;
                 product.XStride = finish.XStride;
+                if (step.Dropout is not null)
+                {
+                    plan.AddMask() = new MaskedRows { Dropout = step.Dropout, X = finish.X, XStride = finish.XStride, Rows = finish.Rows, Columns = inputs, To = masked };
+                    product.X = masked;
+                    product.XStride = inputs;
+                    masked += (long)finish.Rows * inputs;
+                }
                 product.Y = down;
                 product.YStride = LowRank<O, V>.PaddedRank(step.Rank);
                 down += finish.Rows * product.YStride;
             }
-        }
-    }
-
-    // All products of a call read rows of one x: a padded copy is made once, only for widths that are no whole vectors.
-    private static void PadRows(LinearPlan plan)
-    {
-        bool needed = false;
-        int rows = 0;
-        for (int i = 0; i < plan.ProductCount; i++)
-            needed |= !plan.Products[i].InputMajor && RowProduct<O, V>.NeedsPadding(plan.Products[i]);
-        if (!needed)
-            return;
-        ref Product first = ref plan.Products[0];
-        float* x = first.X;
-        long stride = first.XStride;
-        int inputs = first.Inputs, padded = RowProduct<O, V>.PaddedInputs(inputs);
-        for (int i = 0; i < plan.FinishCount; i++)
-            rows += plan.Finishes[i].Rows;
-        float* copy = plan.Padded.Reserve((long)rows * padded);
-        for (int t = 0; t < rows; t++)
-        {
-            float* to = copy + (long)t * padded;
-            Buffer.MemoryCopy(x + t * stride, to, padded * sizeof(float), inputs * sizeof(float));
-            new Span<float>(to + inputs, padded - inputs).Clear();
-        }
-        for (int i = 0; i < plan.ProductCount; i++)
-        {
-            ref Product product = ref plan.Products[i];
-            product.X = copy + (product.X - x) / stride * padded;
-            product.XStride = padded;
         }
     }
 

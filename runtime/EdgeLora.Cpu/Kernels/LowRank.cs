@@ -30,8 +30,11 @@ internal unsafe struct Finish
     /// <summary>u = A·x of the first step, [Rows, rank padded to 4]; the next step's follows.</summary>
     public float* Down;
 
-    /// <summary>Steps of the path here.</summary>
-    public readonly int Steps => Adapter?.Steps.Length ?? 0;
+    /// <summary>How many of the path's steps are taken.</summary>
+    public int Steps;
+
+    /// <summary>Leaves the gain of the last step out: its gradient needs the output before it.</summary>
+    public bool BeforeGain;
 }
 
 /// <summary>
@@ -62,7 +65,7 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
                 int rank = PaddedRank(step.Rank);
                 UnpackB(step, o, count, rank, b);
                 Read(step.OutputBias, o, count, offset, 0);
-                Read(step.Gain, o, count, gain, 1);
+                Read(finish.BeforeGain && s == finish.Steps - 1 ? null : step.Gain, o, count, gain, 1);
                 for (int t = 0; t < finish.Rows; t++, down += rank)
                 {
                     float* y = finish.Y + t * finish.YStride + o;

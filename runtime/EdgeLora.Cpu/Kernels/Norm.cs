@@ -42,13 +42,7 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Piece(float* x, float* y, float* gain, float* bias, int width, float epsilon, bool subtractMean)
     {
-        float high = 0, low = 0;
-        if (subtractMean)
-        {
-            high = (float)(Sum(x, width, 0, 0, squares: false) / width);
-            low = (float)(Sum(x, width, high, 0, squares: false) / width);
-        }
-        float scale = (float)(1 / Math.Sqrt(Sum(x, width, high, low, squares: true) / width + epsilon));
+        (float high, float low, float scale) = Statistics(x, width, epsilon, subtractMean);
         V h = O.Broadcast(high), l = O.Broadcast(low), s = O.Broadcast(scale);
         int d = 0;
         for (; d + O.Count <= width; d += O.Count)
@@ -61,6 +55,18 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
             float v = (x[d] - high - low) * scale * gain[d];
             y[d] = bias is null ? v : v + bias[d];
         }
+    }
+
+    /// <summary>Mean of a piece in two floats (0 where it is not subtracted), and 1/√(mean square around it + eps).</summary>
+    public static (float High, float Low, float Scale) Statistics(float* x, int width, float epsilon, bool subtractMean)
+    {
+        float high = 0, low = 0;
+        if (subtractMean)
+        {
+            high = (float)(Sum(x, width, 0, 0, squares: false) / width);
+            low = (float)(Sum(x, width, high, 0, squares: false) / width);
+        }
+        return (high, low, (float)(1 / Math.Sqrt(Sum(x, width, high, low, squares: true) / width + epsilon)));
     }
 
     // Σ (x - high - low), or of its squares.

@@ -14,6 +14,39 @@ internal sealed unsafe class OpArguments
     /// <summary>Destination of ops with two inputs.</summary>
     public float* Z;
 
+    /// <summary>Backward: gradient of the output.</summary>
+    public float* Dy;
+
+    /// <summary>Backward: gradient of the first input (attention: of q), added to; may be null where the op says so.</summary>
+    public float* Dx;
+
+    /// <summary>Backward: gradient of the second input (attention: of k), added to.</summary>
+    public float* Dx2;
+
+    /// <summary>Backward: gradient of the third input (attention: of v), added to.</summary>
+    public float* Dx3;
+
+    /// <summary>Norms, backward: mean (two floats) and factor of every piece.</summary>
+    public float* Statistics;
+
+    /// <summary>Cross-entropy: labels of the rows.</summary>
+    public int* Labels;
+
+    /// <summary>Sum of squares: one sum for each block.</summary>
+    public double* Sums;
+
+    /// <summary>Optimizers: elements.</summary>
+    public long Count;
+
+    /// <summary>Optimizers: what a step is made of, folded into factors.</summary>
+    public StepFactors Factors;
+
+    /// <summary>Backward: what trains.</summary>
+    public Gradients? Gradients;
+
+    /// <summary>Rope: -1 for the inverse rotation, else 1.</summary>
+    public float Sign;
+
     /// <summary>T.</summary>
     public int Rows;
 
@@ -46,4 +79,7 @@ internal sealed unsafe class OpArguments
 
     /// <summary>Scratch of every part.</summary>
     public required Scratch[] Scratch;
+
+    /// <summary>Forgets the call, so that adapters may be collected.</summary>
+    public void Forget() => (Batch, Norm, Embedding, Gradients) = (null, null, null, null);
 }

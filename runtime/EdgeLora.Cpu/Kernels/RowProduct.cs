@@ -35,6 +35,9 @@ internal unsafe struct Product
 
     /// <summary>Floats from one row of y to the next.</summary>
     public long YStride;
+
+    /// <summary>Adds the product to y instead of writing it. [O, I] only.</summary>
+    public bool Add;
 }
 
 /// <summary>
@@ -48,13 +51,7 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
     private const int PanelRows = 128;
 
     /// <summary>Floats of scratch that one part needs, for any shape.</summary>
-    public static long ScratchFloats => PanelOutputs * PanelInputs + PanelRows * PanelOutputs * 16L;
-
-    /// <summary>True when the rows of x must be padded to whole vectors first (see <see cref="PaddedInputs"/>).</summary>
-    public static bool NeedsPadding(in Product product) => product.Rows > DirectRows(product.Type) && product.Inputs % O.Count != 0;
-
-    /// <summary>Inputs rounded up to whole vectors.</summary>
-    public static int PaddedInputs(int inputs) => (inputs + O.Count - 1) / O.Count * O.Count;
+    public static long ScratchFloats => PanelOutputs * PanelInputs + PanelRows * 16L + PanelRows * PanelOutputs * 16L;
 
     /// <summary>Outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows.</summary>
     public static void Run(in Product product, int start, int end, float* scratch)
@@ -109,7 +106,7 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
                 Dot4<W>(w0, w1, w2, w3, p.X + t * p.XStride, p.Inputs, sums);
                 float* y = p.Y + t * p.YStride + o;
                 for (int i = 0; i < count; i++)
-                    y[i] = sums[i];
+                    y[i] = p.Add ? y[i] + sums[i] : sums[i];
             }
         }
     }
@@ -169,114 +166,67 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
 
     private static void Panels<W>(in Product p, int start, int end, float* scratch) where W : struct, IWeightType
     {
-        float* panel = scratch, accumulators = scratch + PanelOutputs * PanelInputs;
-        long rowBytes = p.Type.Bytes(p.Inputs);
+        float* panel = scratch, tails = panel + PanelOutputs * PanelInputs, accumulators = tails + PanelRows * 16;
+        int whole = p.Inputs / O.Count * O.Count, rest = p.Inputs - whole;
         for (int first = 0; first < p.Rows; first += PanelRows)
         {
             int rows = Math.Min(PanelRows, p.Rows - first);
+            float* x = p.X + first * p.XStride;
+            // Inputs past the last whole vector: one vector a row, filled up with zeros.
+            for (int t = 0; rest > 0 && t < rows; t++)
+                O.Store(Partial<O, V>.Load(x + t * p.XStride + whole, rest), tails + t * O.Count);
             for (int o = start; o < end; o += PanelOutputs)
             {
                 int outputs = Math.Min(PanelOutputs, end - o);
-                for (int k = 0; k < p.Inputs; k += PanelInputs)
+                for (int k = 0; k < whole; k += PanelInputs)
                 {
-                    int inputs = Math.Min(PanelInputs, p.Inputs - k), padded = PaddedInputs(inputs);
-                    for (int i = 0; i < (outputs + 2) / 3 * 3; i++)
-                    {
-                        float* row = panel + i * PanelInputs;
-                        int filled = i < outputs ? inputs : 0;
-                        if (filled > 0)
-                            Widen<O, V>.Run<W>(p.Weight + (o + i) * rowBytes + p.Type.Bytes(k), row, filled);
-                        new Span<float>(row + filled, padded - filled).Clear();
-                    }
-                    PanelTimesRows(p, first, rows, o, outputs, k, padded, panel, accumulators);
+                    int inputs = Math.Min(PanelInputs, whole - k);
+                    Fill<W>(p, o, outputs, k, inputs, inputs, panel);
+                    PanelTimesRows(p, x + k, p.XStride, first, rows, o, outputs, inputs, panel, accumulators, k == 0, rest == 0 && k + inputs == whole);
+                }
+                if (rest == 0)
+                    continue;
+                Fill<W>(p, o, outputs, whole, rest, O.Count, panel);
+                PanelTimesRows(p, tails, O.Count, first, rows, o, outputs, O.Count, panel, accumulators, whole == 0, true);
+            }
+        }
+    }
+
+    private static void Fill<W>(in Product p, int o, int outputs, int k, int inputs, int padded, float* panel) where W : struct, IWeightType
+    {
+        byte* w = p.Weight + p.Type.Bytes(k);
+        long rowBytes = p.Type.Bytes(p.Inputs);
+        for (int i = 0; i < (outputs + 2) / 3 * 3; i++)
+        {
+            float* row = panel + i * PanelInputs;
+            int filled = i < outputs ? inputs : 0;
+            if (filled > 0)
+                Widen<O, V>.Run<W>(w + (o + i) * rowBytes, row, filled);
+            new Span<float>(row + filled, padded - filled).Clear();
+        }
+    }
+
+    private static void PanelTimesRows(
+        in Product p, float* x, long xStride, int first, int rows, int o, int outputs, int inputs, float* panel, float* accumulators, bool begin, bool end)
+    {
+        int tile = DotTile<O, V>.Rows;
+        float* sums = stackalloc float[24];
+        for (int t = 0; t < rows; t += tile)
+        {
+            int count = Math.Min(tile, rows - t);
+            for (int i = 0; i < outputs; i += 3)
+            {
+                float* a = accumulators + ((long)t * PanelOutputs + i * tile) * O.Count;
+                DotTile<O, V>.Run(x + t * xStride, xStride, count, panel + i * PanelInputs, PanelInputs, inputs, a, begin, end ? sums : null);
+                if (!end)
+                    continue;
+                for (int r = 0; r < count; r++)
+                {
+                    float* y = p.Y + (first + t + r) * p.YStride + o + i;
+                    for (int j = 0; j < Math.Min(3, outputs - i); j++)
+                        y[j] = p.Add ? y[j] + sums[j * tile + r] : sums[j * tile + r];
                 }
             }
         }
-    }
-
-    private static void PanelTimesRows(in Product p, int first, int rows, int o, int outputs, int k, int padded, float* panel, float* accumulators)
-    {
-        bool last = k + PanelInputs >= p.Inputs;
-        float* sums = stackalloc float[12];
-        for (int t = 0; t < rows; t += 4)
-        {
-            int count = Math.Min(4, rows - t);
-            float* x0 = p.X + (first + t) * p.XStride + k;
-            // Rows past the end repeat the first: computed, not stored.
-            float* x1 = count > 1 ? x0 + p.XStride : x0, x2 = count > 2 ? x0 + 2 * p.XStride : x0, x3 = count > 3 ? x0 + 3 * p.XStride : x0;
-            for (int i = 0; i < outputs; i += 3)
-            {
-                float* a = accumulators + ((long)t * PanelOutputs + i * 4) * O.Count;
-                Tile(x0, x1, x2, x3, panel + i * PanelInputs, padded, a, k == 0, last ? sums : null);
-                if (!last)
-                    continue;
-                for (int j = 0; j < Math.Min(3, outputs - i); j++)
-                    for (int r = 0; r < count; r++)
-                        p.Y[(first + t + r) * p.YStride + o + i + j] = sums[j * 4 + r];
-            }
-        }
-    }
-
-    // 4 rows × 3 outputs: 12 accumulators, 3 weights and 1 input fill the 16 registers of the 256-bit tier.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile(float* x0, float* x1, float* x2, float* x3, float* w, int inputs, float* accumulators, bool first, float* sums)
-    {
-        V a00 = O.Zero, a01 = O.Zero, a02 = O.Zero, a10 = O.Zero, a11 = O.Zero, a12 = O.Zero;
-        V a20 = O.Zero, a21 = O.Zero, a22 = O.Zero, a30 = O.Zero, a31 = O.Zero, a32 = O.Zero;
-        float* a = accumulators;
-        if (!first)
-        {
-            a00 = O.Load(a);
-            a10 = O.Load(a + O.Count);
-            a20 = O.Load(a + 2 * O.Count);
-            a30 = O.Load(a + 3 * O.Count);
-            a01 = O.Load(a + 4 * O.Count);
-            a11 = O.Load(a + 5 * O.Count);
-            a21 = O.Load(a + 6 * O.Count);
-            a31 = O.Load(a + 7 * O.Count);
-            a02 = O.Load(a + 8 * O.Count);
-            a12 = O.Load(a + 9 * O.Count);
-            a22 = O.Load(a + 10 * O.Count);
-            a32 = O.Load(a + 11 * O.Count);
-        }
-        for (int k = 0; k < inputs; k += O.Count)
-        {
-            V w0 = O.Load(w + k), w1 = O.Load(w + PanelInputs + k), w2 = O.Load(w + 2 * PanelInputs + k);
-            V x = O.Load(x0 + k);
-            a00 = O.Fma(w0, x, a00);
-            a01 = O.Fma(w1, x, a01);
-            a02 = O.Fma(w2, x, a02);
-            x = O.Load(x1 + k);
-            a10 = O.Fma(w0, x, a10);
-            a11 = O.Fma(w1, x, a11);
-            a12 = O.Fma(w2, x, a12);
-            x = O.Load(x2 + k);
-            a20 = O.Fma(w0, x, a20);
-            a21 = O.Fma(w1, x, a21);
-            a22 = O.Fma(w2, x, a22);
-            x = O.Load(x3 + k);
-            a30 = O.Fma(w0, x, a30);
-            a31 = O.Fma(w1, x, a31);
-            a32 = O.Fma(w2, x, a32);
-        }
-        if (sums is not null)
-        {
-            O.Sum4(a00, a10, a20, a30, sums);
-            O.Sum4(a01, a11, a21, a31, sums + 4);
-            O.Sum4(a02, a12, a22, a32, sums + 8);
-            return;
-        }
-        O.Store(a00, a);
-        O.Store(a10, a + O.Count);
-        O.Store(a20, a + 2 * O.Count);
-        O.Store(a30, a + 3 * O.Count);
-        O.Store(a01, a + 4 * O.Count);
-        O.Store(a11, a + 5 * O.Count);
-        O.Store(a21, a + 6 * O.Count);
-        O.Store(a31, a + 7 * O.Count);
-        O.Store(a02, a + 8 * O.Count);
-        O.Store(a12, a + 9 * O.Count);
-        O.Store(a22, a + 10 * O.Count);
-        O.Store(a32, a + 11 * O.Count);
     }
 }

@@ -5,7 +5,7 @@ namespace EdgeLora.Cpu;
 
 /// <summary>
 /// One tier's vector operations on its vector type <typeparamref name="V"/>. Kernels are written once over it; the compiler makes one
-/// specialised copy for each tier. Every operation is deterministic, and <see cref="Sum"/> and <see cref="Sum4"/> add in the same order.
+/// specialised copy for each tier. Every operation is deterministic; <see cref="Sum"/>, <see cref="Sum4"/> and <see cref="Sum8"/> add in the same order.
 /// </summary>
 internal unsafe interface ILanes<V> where V : unmanaged
 {
@@ -68,6 +68,12 @@ internal unsafe interface ILanes<V> where V : unmanaged
 
     /// <summary><see cref="Sum"/> of four vectors.</summary>
     static abstract void Sum4(V a, V b, V c, V d, float* sums);
+
+    /// <summary><see cref="Sum"/> of eight vectors.</summary>
+    static abstract void Sum8(V a, V b, V c, V d, V e, V f, V g, V h, float* sums);
+
+    /// <summary>√a, rounded correctly.</summary>
+    static abstract V Sqrt(V a);
 }
 
 /// <summary>What all tiers share.</summary>

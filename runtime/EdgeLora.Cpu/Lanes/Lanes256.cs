@@ -98,6 +98,18 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
     public static void Sum4(Vector256<float> a, Vector256<float> b, Vector256<float> c, Vector256<float> d, float* sums) =>
         Lanes128.Sum4(Fold(a), Fold(b), Fold(c), Fold(d), sums);
 
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Sum8(Vector256<float> a, Vector256<float> b, Vector256<float> c, Vector256<float> d, Vector256<float> e, Vector256<float> f, Vector256<float> g, Vector256<float> h, float* sums)
+    {
+        Sum4(a, b, c, d, sums);
+        Sum4(e, f, g, h, sums + 4);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Sqrt(Vector256<float> a) => Vector256.Sqrt(a);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Fold(Vector256<float> v) => v.GetLower() + v.GetUpper();
 

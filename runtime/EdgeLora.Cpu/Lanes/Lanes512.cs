@@ -98,6 +98,27 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
     public static void Sum4(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d, float* sums) =>
         Lanes256.Sum4(Fold(a), Fold(b), Fold(c), Fold(d), sums);
 
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Sum8(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d, Vector512<float> e, Vector512<float> f, Vector512<float> g, Vector512<float> h, float* sums)
+    {
+        // Halves of two vectors are added at once, then quarters of four: lane group i of the results belongs to vector i.
+        Vector512<float> abcd = Quarters(Halves(a, b), Halves(c, d)), efgh = Quarters(Halves(e, f), Halves(g, h));
+        Vector512<float> pairs = Avx512F.Shuffle(abcd, efgh, 0x44) + Avx512F.Shuffle(abcd, efgh, 0xEE);
+        Vector512<float> all = pairs + Avx512F.Permute4x32(pairs, 0xB1);
+        Avx512F.PermuteVar16x32(all, Vector512.Create(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0)).GetLower().Store(sums);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Halves(Vector512<float> a, Vector512<float> b) => Avx512F.Shuffle4x128(a, b, 0x44) + Avx512F.Shuffle4x128(a, b, 0xEE);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Quarters(Vector512<float> ab, Vector512<float> cd) => Avx512F.Shuffle4x128(ab, cd, 0x88) + Avx512F.Shuffle4x128(ab, cd, 0xDD);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Sqrt(Vector512<float> a) => Vector512.Sqrt(a);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Fold(Vector512<float> v) => v.GetLower() + v.GetUpper();
 

@@ -86,6 +86,16 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
     /// <inheritdoc/>
     public static void Sum4(Quad a, Quad b, Quad c, Quad d, float* sums) => (sums[0], sums[1], sums[2], sums[3]) = (Sum(a), Sum(b), Sum(c), Sum(d));
 
+    /// <inheritdoc/>
+    public static void Sum8(Quad a, Quad b, Quad c, Quad d, Quad e, Quad f, Quad g, Quad h, float* sums)
+    {
+        Sum4(a, b, c, d, sums);
+        Sum4(e, f, g, h, sums + 4);
+    }
+
+    /// <inheritdoc/>
+    public static Quad Sqrt(Quad a) => new(MathF.Sqrt(a.A), MathF.Sqrt(a.B), MathF.Sqrt(a.C), MathF.Sqrt(a.D));
+
     private static float BF16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -38,7 +38,7 @@ public sealed class CpuBackendTests
         if (Environment.GetEnvironmentVariable("EDGELORA_INNER_TESTS") is not null)
             Assert.Skip("runs in the outer test process only");
         ProcessStartInfo start = new(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in (string[])["-class", "EdgeLora.Tests.Backends.CpuConformance", "-class", "EdgeLora.Tests.Backends.CpuBackendTests", "-noColor"])
+        foreach (string argument in (string[])["-class", "EdgeLora.Tests.Backends.CpuConformance", "-class", "EdgeLora.Tests.Backends.CpuBackwardConformance", "-class", "EdgeLora.Tests.Backends.CpuBackendTests", "-noColor"])
             start.ArgumentList.Add(argument);
         start.Environment[variable] = "0";
         start.Environment["EDGELORA_INNER_TESTS"] = "1";

@@ -1,0 +1,122 @@
+using System.Runtime.CompilerServices;
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>
+/// Backward of <see cref="Attention{O, V}"/> in blocks of rows: scores and their gradients of one block and head at a time are matrix products over what the block sees.
+/// A key/value head of a sequence belongs to one thread, so that dk and dv add their rows in order.
+/// </summary>
+internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V> where V : unmanaged
+{
+    private const int BlockRows = 32;
+
+    /// <summary>Floats of scratch that one part needs.</summary>
+    public static long ScratchFloats(int positions, int headSize) => OuterProduct<O, V>.ScratchFloats + 2L * (headSize + BlockRows) * Padded(positions);
+
+    /// <summary>One part: some key/value heads of every sequence.</summary>
+    public static void Run(object context, int part, int parts)
+    {
+        OpArguments op = (OpArguments)context;
+        int kvHeads = op.Shape.KvHeads;
+        (int start, int end) = WorkerPool.Split(op.Batch!.Sequences.Length * kvHeads, part, parts);
+        for (int item = start; item < end; item++)
+            KeyValueHead(op, op.Batch.Sequences[item / kvHeads], item % kvHeads, op.Scratch[part].Reserve(0));
+    }
+
+    private static int Padded(int positions) => (positions + 15) / 16 * 16;
+
+    private static void KeyValueHead(OpArguments op, SequenceSpan sequence, int kvHead, float* scratch)
+    {
+        int size = op.Shape.HeadSize, group = op.Shape.Heads / op.Shape.KvHeads, count = sequence.Count, padded = Padded(count);
+        DeviceTensor keys = sequence.Cache.Keys[op.Layer], values = sequence.Cache.Values[op.Layer];
+        float* keyColumns = scratch + OuterProduct<O, V>.ScratchFloats, valueColumns = keyColumns + (long)size * padded;
+        float* p = valueColumns + (long)size * padded, ds = p + (long)BlockRows * padded;
+        float* k = Pointer.In(keys) + (long)kvHead * size, v = Pointer.In(values) + (long)kvHead * size;
+        Transpose(k, keys.Columns, count, size, keyColumns, padded);
+        Transpose(v, values.Columns, count, size, valueColumns, padded);
+        int kvWidth = op.Shape.KvHeads * size;
+        float* dk = op.Dx2 + (long)sequence.Start * kvWidth + (long)kvHead * size, dv = op.Dx3 + (long)sequence.Start * kvWidth + (long)kvHead * size;
+        for (int t = 0; t < count; t += BlockRows)
+        {
+            int rows = Math.Min(BlockRows, count - t);
+            // Positions that some row of the block sees.
+            int first = Visible(op.Shape, t, count).First, seen = Visible(op.Shape, t + rows - 1, count).End - first;
+            for (int head = kvHead * group; head < (kvHead + 1) * group; head++)
+            {
+                long at = (long)(sequence.Start + t) * op.Columns + (long)head * size;
+                float* q = op.X + at, dy = op.Dy + at;
+                new Span<float>(p, rows * padded).Clear();
+                new Span<float>(ds, rows * padded).Clear();
+                Product(q, op.Columns, 1, rows, keyColumns + first, padded, size, seen, p, padded, scratch);
+                Product(dy, op.Columns, 1, rows, valueColumns + first, padded, size, seen, ds, padded, scratch);
+                for (int r = 0; r < rows; r++)
+                {
+                    (int begin, int end) = Visible(op.Shape, t + r, count);
+                    Softmax(p + r * padded, ds + r * padded, begin - first, end - first, seen, op.Shape.Scale);
+                }
+                Product(ds, padded, 1, rows, k + (long)first * keys.Columns, keys.Columns, seen, size, op.Dx + at, op.Columns, scratch);
+                Product(ds, 1, padded, seen, q, op.Columns, rows, size, dk + (long)first * kvWidth, kvWidth, scratch);
+                Product(p, 1, padded, seen, dy, op.Columns, rows, size, dv + (long)first * kvWidth, kvWidth, scratch);
+            }
+        }
+    }
+
+    private static (int First, int End) Visible(in AttentionShape shape, int t, int count)
+    {
+        int last = shape.Causal ? t : count - 1;
+        return (shape.Window > 0 ? Math.Max(0, last - shape.Window + 1) : 0, last + 1);
+    }
+
+    // c += a·b, [rows, depth]·[depth, columns].
+    private static void Product(
+        float* a, long aRow, long aDepth, int rows, float* b, long bStride, int depth, int columns, float* c, long cStride, float* scratch)
+    {
+        OuterArguments outer = new() { A = a, ARow = aRow, ADepth = aDepth, B = (byte*)b, BType = DType.F32, BStride = bStride, Depth = depth, C = c, CStride = cStride };
+        OuterProduct<O, V>.Run(outer, 0, rows, 0, columns, scratch);
+    }
+
+    // Scores and dp of one row become p and scale·p∘(dp - Σ p∘dp); both 0 where the row does not see.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Softmax(float* p, float* ds, int begin, int end, int seen, float scale)
+    {
+        float max = float.NegativeInfinity;
+        for (int j = begin; j < end; j++)
+        {
+            p[j] *= scale;
+            max = MathF.Max(max, p[j]);
+        }
+        V shift = O.Broadcast(max);
+        double sum = 0, products = 0;
+        for (int j = begin; j < end; j += O.Count)
+        {
+            int rest = Math.Min(O.Count, end - j);
+            if (rest == O.Count)
+                O.Store(Exponential<O, V>.Of(O.Subtract(O.Load(p + j), shift)), p + j);
+            else
+                Partial<O, V>.Store(Exponential<O, V>.Of(O.Subtract(Partial<O, V>.Load(p + j, rest), shift)), p + j, rest);
+        }
+        for (int j = begin; j < end; j++)
+        {
+            sum += p[j];
+            products += (double)p[j] * ds[j];
+        }
+        float inverse = (float)(1 / sum), mean = (float)(products / sum);
+        for (int j = begin; j < end; j++)
+        {
+            p[j] *= inverse;
+            ds[j] = p[j] * (ds[j] - mean) * scale;
+        }
+        new Span<float>(p, begin).Clear();
+        new Span<float>(ds, begin).Clear();
+        new Span<float>(p + end, seen - end).Clear();
+        new Span<float>(ds + end, seen - end).Clear();
+    }
+
+    private static void Transpose(float* x, long stride, int rows, int columns, float* y, int padded)
+    {
+        for (int t = 0; t < rows; t++)
+            for (int d = 0; d < columns; d++)
+                y[(long)d * padded + t] = x[t * stride + d];
+    }
+}

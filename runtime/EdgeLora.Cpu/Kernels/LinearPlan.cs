@@ -1,0 +1,76 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>The products and finishing steps of one Linear call, as the pool's threads see them. Refilled for every call, allocates only while it grows.</summary>
+internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
+{
+    /// <summary>Products of the first region.</summary>
+    public Product[] Products = new Product[8];
+
+    /// <summary>One for every path of the batch.</summary>
+    public Finish[] Finishes = new Finish[4];
+
+    /// <summary>Products in use.</summary>
+    public int ProductCount;
+
+    /// <summary>Finishes in use.</summary>
+    public int FinishCount;
+
+    /// <summary>O of the site.</summary>
+    public int Outputs;
+
+    /// <summary>Scratch of every part.</summary>
+    public readonly Scratch[] Scratch = scratch;
+
+    /// <summary>u = A·x of all steps.</summary>
+    public readonly Scratch Down = new();
+
+    /// <summary>Inputs of steps with dropout.</summary>
+    public MaskedRows[] Masks = new MaskedRows[4];
+
+    /// <summary>Masks in use.</summary>
+    public int MaskCount;
+
+    /// <summary>What masks write.</summary>
+    public readonly Scratch Masked = new();
+
+    /// <summary>Appends a product.</summary>
+    public ref Product AddProduct()
+    {
+        if (ProductCount == Products.Length)
+            Array.Resize(ref Products, ProductCount * 2);
+        return ref Products[ProductCount++];
+    }
+
+    /// <summary>Appends a finish.</summary>
+    public ref Finish AddFinish()
+    {
+        if (FinishCount == Finishes.Length)
+            Array.Resize(ref Finishes, FinishCount * 2);
+        return ref Finishes[FinishCount++];
+    }
+
+    /// <summary>Appends a mask.</summary>
+    public ref MaskedRows AddMask()
+    {
+        if (MaskCount == Masks.Length)
+            Array.Resize(ref Masks, MaskCount * 2);
+        return ref Masks[MaskCount++];
+    }
+
+    /// <summary>Forgets the call, so that adapters may be collected.</summary>
+    public void Clear()
+    {
+        Array.Clear(Finishes, 0, FinishCount);
+        Array.Clear(Masks, 0, MaskCount);
+        ProductCount = FinishCount = MaskCount = 0;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Down.Dispose();
+        Masked.Dispose();
+    }
+}

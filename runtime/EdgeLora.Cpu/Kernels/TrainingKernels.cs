@@ -1,0 +1,77 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Cpu;
+
+/// <summary>The training kernels of one tier, picked once.</summary>
+internal sealed unsafe class TrainingKernels
+{
+    /// <summary>Fills a plan; see <see cref="LinearBackward{O, V}.Prepare"/>.</summary>
+    public delegate*<BackwardPlan, BatchLayout, LinearSite, DeviceTensor, DeviceTensor, DeviceTensor?, Gradients, long> LinearPrepare;
+
+    /// <summary>Regions of LinearBackward.</summary>
+    public delegate*<object, int, int, void> LinearBefore, LinearLowRanks, LinearProducts;
+
+    /// <summary>Fills a plan; see <see cref="EmbedBackward{O, V}.Prepare"/>.</summary>
+    public delegate*<BackwardPlan, BatchLayout, EmbeddingSite, DeviceTensor, Gradients, long> EmbedPrepare;
+
+    /// <summary>Regions of EmbedBackward.</summary>
+    public delegate*<object, int, int, void> EmbedBefore, EmbedLowRanks, EmbedParameters;
+
+    /// <summary>First regions of RmsNormBackward and LayerNormBackward, and the second of both.</summary>
+    public delegate*<object, int, int, void> RmsNorm, LayerNorm, NormParameters;
+
+    /// <summary>AttentionBackward.</summary>
+    public delegate*<object, int, int, void> Attention;
+
+    /// <summary>Floats of scratch that AttentionBackward needs in each part.</summary>
+    public delegate*<int, int, long> AttentionScratch;
+
+    /// <summary>SwiGluBackward.</summary>
+    public delegate*<object, int, int, void> SwiGlu;
+
+    /// <summary>ActivateBackward: GELU exact, GELU by tanh, ReLU, SiLU, tanh.</summary>
+    public delegate*<object, int, int, void> Gelu, GeluTanh, Relu, Silu, Tanh;
+
+    /// <summary>CrossEntropy.</summary>
+    public delegate*<object, int, int, void> CrossEntropy;
+
+    /// <summary>Optimizer steps.</summary>
+    public delegate*<object, int, int, void> AdamW, Sgd;
+
+    /// <summary>The kernel of an activation's backward.</summary>
+    public delegate*<object, int, int, void> Activate(Activation kind) => kind switch
+    {
+        Activation.Gelu => Gelu,
+        Activation.GeluTanh => GeluTanh,
+        Activation.Relu => Relu,
+        Activation.Silu => Silu,
+        _ => Tanh,
+    };
+
+    /// <summary>The kernels of a tier.</summary>
+    public static TrainingKernels Create<O, V>() where O : struct, ILanes<V> where V : unmanaged => new()
+    {
+        LinearPrepare = &LinearBackward<O, V>.Prepare,
+        LinearBefore = &LinearBackward<O, V>.Before,
+        LinearLowRanks = &LinearBackward<O, V>.LowRanks,
+        LinearProducts = &LinearBackward<O, V>.Products,
+        EmbedPrepare = &EmbedBackward<O, V>.Prepare,
+        EmbedBefore = &EmbedBackward<O, V>.Before,
+        EmbedLowRanks = &EmbedBackward<O, V>.LowRanks,
+        EmbedParameters = &EmbedBackward<O, V>.Parameters,
+        RmsNorm = &NormBackward<O, V>.Rms,
+        LayerNorm = &NormBackward<O, V>.Layer,
+        NormParameters = &NormBackward<O, V>.Parameters,
+        Attention = &AttentionBackward<O, V>.Run,
+        AttentionScratch = &AttentionBackward<O, V>.ScratchFloats,
+        SwiGlu = &SwiGluBackward<O, V>.Run,
+        Gelu = &ElementwiseBackward<O, V, GeluExactSlope<O, V>>.Run,
+        GeluTanh = &ElementwiseBackward<O, V, GeluByTanhSlope<O, V>>.Run,
+        Relu = &ElementwiseBackward<O, V, ReluSlope<O, V>>.Run,
+        Silu = &ElementwiseBackward<O, V, SiluSlope<O, V>>.Run,
+        Tanh = &ElementwiseBackward<O, V, HyperbolicTangentSlope<O, V>>.Run,
+        CrossEntropy = &CrossEntropy<O, V>.Run,
+        AdamW = &Optimizers<O, V>.AdamW,
+        Sgd = &Optimizers<O, V>.Sgd,
+    };
+}
