@@ -1,0 +1,38 @@
+using System.Reflection;
+using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Diagnosers;
+using BenchmarkDotNet.Exporters;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
+using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using EdgeLora;
+using EdgeLora.Benchmarks;
+using Perfolizer.Horology;
+
+// One process and short jobs: all subjects take a few minutes. UnrollFactor 1, for one call may take a second.
+Job job = Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
+    .WithWarmupCount(1).WithIterationCount(5).WithIterationTime(TimeInterval.FromMilliseconds(300)).WithUnrollFactor(1).WithId("short");
+IConfig config = ManualConfig.CreateEmpty()
+    .AddJob(job).AddDiagnoser(new MemoryDiagnoser(new MemoryDiagnoserConfig(displayGenColumns: false))).AddExporter(MarkdownExporter.GitHub)
+    .AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Params, DefaultColumnProviders.Metrics)
+    .AddColumn(TargetMethodColumn.Type, TargetMethodColumn.Method, StatisticColumn.Mean, StatisticColumn.StdDev)
+    .WithSummaryStyle(SummaryStyle.Default.WithTimeUnit(TimeUnit.Microsecond));
+
+string version = typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+string about = $"EdgeLora {version} on {EdgeHost.Devices()[0].Detail}, {System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription}";
+Console.WriteLine(about);
+if (Bases.Skipped is { } skipped)
+    Console.WriteLine(skipped);
+try
+{
+    Summary[] summaries = [.. BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args.Length == 0 ? ["--filter", "*"] : args, config)];
+    Console.WriteLine(about);
+    return summaries.Length > 0 && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success)) ? 0 : 1;
+}
+finally
+{
+    Bases.Delete();
+}
