@@ -5,7 +5,8 @@ namespace EdgeLora.Models;
 /// <summary>tokenizer_config.json and its neighbours: the roles of special tokens, the chat template, and the flags that replace a post-processor.</summary>
 internal sealed record TokenizerConfig
 {
-    private static readonly string[] s_roles = ["bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token"];
+    /// <summary>The names of the roles.</summary>
+    public static IReadOnlyList<string> Roles { get; } = ["bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token"];
 
     public IReadOnlyDictionary<string, string> SpecialTokens { get; init; } = new Dictionary<string, string>();
 
@@ -35,7 +36,7 @@ internal sealed record TokenizerConfig
         if (File.Exists(map))
         {
             using JsonDocument document = JsonFields.Parse(map, "special_tokens_map.json");
-            Roles(new(map), document.RootElement, specials);
+            ReadRoles(new(map), document.RootElement, specials);
         }
         if (File.Exists(main))
         {
@@ -52,9 +53,23 @@ internal sealed record TokenizerConfig
         return config;
     }
 
+    /// <summary>Writes tokenizer_config.json for a tokenizer.json that adds no tokens by itself.</summary>
+    public static void Write(Stream stream, IReadOnlyDictionary<string, string> roles, string? chatTemplate)
+    {
+        using Utf8JsonWriter json = new(stream, TokenizerJson.WriterOptions);
+        json.WriteStartObject();
+        json.WriteString("tokenizer_class", "PreTrainedTokenizerFast");
+        foreach (string role in Roles.Where(roles.ContainsKey))
+            json.WriteString(role, roles[role]);
+        json.WriteBoolean("clean_up_tokenization_spaces", false);
+        if (chatTemplate is not null)
+            json.WriteString("chat_template", chatTemplate);
+        json.WriteEndObject();
+    }
+
     private static TokenizerConfig Main(JsonFields fields, JsonElement root, TokenizerConfig config, Dictionary<string, string> specials)
     {
-        Roles(fields, root, specials);
+        ReadRoles(fields, root, specials);
         bool? Flag(string name) => JsonFields.Get(root, name) is null ? null : fields.Flag(root, name, "tokenizer_config", false);
         return config with
         {
@@ -68,9 +83,9 @@ internal sealed record TokenizerConfig
         };
     }
 
-    private static void Roles(JsonFields fields, JsonElement root, Dictionary<string, string> specials)
+    private static void ReadRoles(JsonFields fields, JsonElement root, Dictionary<string, string> specials)
     {
-        foreach (string role in s_roles)
+        foreach (string role in Roles)
         {
             if (JsonFields.Get(root, role) is not { } value)
                 continue;

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using EdgeLora.Core;
 
@@ -6,6 +7,9 @@ namespace EdgeLora.Models;
 /// <summary>tokenizer.json of the Hugging Face tokenizers library: normalizer, pre-tokenizer, model, post-processor, decoder, added tokens, truncation, padding.</summary>
 internal static class TokenizerJson
 {
+    /// <summary>How the library's own writer sets JSON: two blanks, nothing escaped that need not be.</summary>
+    public static JsonWriterOptions WriterOptions => new() { Indented = true, IndentSize = 2, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public static TokenizerParts Read(string path)
     {
         using JsonDocument document = JsonFields.Parse(path, "tokenizer.json");
@@ -213,5 +217,62 @@ internal static class TokenizerJson
             "Right" => false,
             _ => throw fields.Fault($"{where}.direction: unknown direction \"{direction}\""),
         };
+    }
+
+    /// <summary>Writes a byte-level BPE, byte for byte as the library saves one that it trained.</summary>
+    public static void Write(Stream stream, ByteLevelBpe bpe)
+    {
+        using Utf8JsonWriter json = new(stream, WriterOptions);
+        json.WriteStartObject();
+        json.WriteString("version", "1.0");
+        json.WriteNull("truncation");
+        json.WriteNull("padding");
+        json.WriteStartArray("added_tokens");
+        for (int id = 0; id < bpe.SpecialTokens.Count; id++)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("id", id);
+            json.WriteString("content", bpe.SpecialTokens[id]);
+            foreach (string flag in (string[])["single_word", "lstrip", "rstrip", "normalized"])
+                json.WriteBoolean(flag, false);
+            json.WriteBoolean("special", true);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        json.WriteNull("normalizer");
+        WriteByteLevel(json, "pre_tokenizer", addPrefixSpace: false);
+        json.WriteNull("post_processor");
+        WriteByteLevel(json, "decoder", addPrefixSpace: true);
+        json.WriteStartObject("model");
+        json.WriteString("type", "BPE");
+        foreach (string absent in (string[])["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"])
+            json.WriteNull(absent);
+        foreach (string flag in (string[])["fuse_unk", "byte_fallback", "ignore_merges"])
+            json.WriteBoolean(flag, false);
+        json.WriteStartObject("vocab");
+        for (int id = 0; id < bpe.Tokens.Count; id++)
+            json.WriteNumber(bpe.Tokens[id], id);
+        json.WriteEndObject();
+        json.WriteStartArray("merges");
+        foreach ((string left, string right) in bpe.Merges)
+        {
+            json.WriteStartArray();
+            json.WriteStringValue(left);
+            json.WriteStringValue(right);
+            json.WriteEndArray();
+        }
+        json.WriteEndArray();
+        json.WriteEndObject();
+        json.WriteEndObject();
+    }
+
+    private static void WriteByteLevel(Utf8JsonWriter json, string name, bool addPrefixSpace)
+    {
+        json.WriteStartObject(name);
+        json.WriteString("type", "ByteLevel");
+        json.WriteBoolean("add_prefix_space", addPrefixSpace);
+        json.WriteBoolean("trim_offsets", true);
+        json.WriteBoolean("use_regex", true);
+        json.WriteEndObject();
     }
 }

@@ -1,12 +1,11 @@
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
 namespace EdgeLora.Training;
 
 /// <summary>Reads files into examples and counts what is lost on the way.</summary>
-internal sealed partial class ExampleReader(DataOptions options, Tokenizer? tokenizer, ChatTemplate? own)
+internal sealed class ExampleReader(DataOptions options, Tokenizer? tokenizer, ChatTemplate? own)
 {
     private readonly Lazy<ChatTemplate> _template = new(() => BuiltInTemplate.Find(options.Template, own));
     private readonly List<string> _ignored = [];
@@ -34,7 +33,7 @@ internal sealed partial class ExampleReader(DataOptions options, Tokenizer? toke
             if (!RowFile.IsPlainText(file))
                 ReadRows(file, asked, examples);
             else if (asked is null or RowFormat.Text)
-                foreach (string document in Documents(RowFile.ReadText(file)).Take(options.MaxSamples ?? int.MaxValue))
+                foreach (string document in TextDocuments.Split(RowFile.ReadText(file), options.DocumentSeparator).Take(options.MaxSamples ?? int.MaxValue))
                     AddDocument(document, examples);
             else
                 throw new ModelFileException(file, $"format {options.Format}: expected .jsonl, .json or .csv, found plain text");
@@ -119,18 +118,6 @@ internal sealed partial class ExampleReader(DataOptions options, Tokenizer? toke
         }
     }
 
-    private IEnumerable<string> Documents(string text)
-    {
-        text = text.ReplaceLineEndings("\n");
-        IEnumerable<string> documents = options.DocumentSeparator switch
-        {
-            null => [text],
-            DataOptions.BlankLine => BlankLines().Split(text),
-            { } separator => text.Split(separator.ReplaceLineEndings("\n")),
-        };
-        return documents.Select(d => d.Trim()).Where(d => d.Length > 0);
-    }
-
     // Blocks of one document; none reaches into the next one.
     private void AddDocument(string text, List<(int, TrainingExample)> examples)
     {
@@ -196,7 +183,4 @@ internal sealed partial class ExampleReader(DataOptions options, Tokenizer? toke
     private void Skip(string reason) => Skipped[reason] = Skipped.GetValueOrDefault(reason) + 1;
 
     private void Ignore(IEnumerable<string> fields) => _ignored.AddRange(fields.Where(f => !_ignored.Contains(f)));
-
-    [GeneratedRegex(@"\n(?:[ \t]*\n)+")]
-    private static partial Regex BlankLines();
 }

@@ -83,6 +83,48 @@ public sealed class AnswerMaskTests : DataFolder
     }
 
     [Fact]
+    public void Both_rules_find_the_same_answers_in_any_dialogue()
+    {
+        string[] pieces = ["", " ", "\n", "the end", "<|im_end|>", "<|im_start|>assistant\n", "é🙂", "assistant", "\t", "x<|im_end|> ", "<|endoftext|>"];
+        ChatTemplate marked = BuiltInTemplate.Find("chatml", null), plain = ChatTemplate.Parse(Plain);
+        Xoshiro256 random = new(3);
+        int answers = 0;
+        for (int i = 0; i < 300; i++)
+        {
+            ChatMessage[] turns = [.. Enumerable.Range(0, 1 + random.NextBelow(6)).Select(_ => new ChatMessage(
+                new[] { "system", "user", "assistant" }[random.NextBelow(3)],
+                string.Concat(Enumerable.Range(0, random.NextBelow(5)).Select(_ => pieces[random.NextBelow(pieces.Length)]))))];
+            MaskedChat expected = AnswerMask.Encode(Tokenizer, marked, ChatTemplateInput.Of(turns)), found = AnswerMask.Encode(Tokenizer, plain, ChatTemplateInput.Of(turns));
+            Assert.Equal(expected.Text, found.Text);
+            Assert.Equal(expected.Labels(), found.Labels());
+            answers += found.IsAnswer.Any(a => a) ? 1 : 0;
+        }
+        Assert.InRange(answers, 150, 299);
+    }
+
+    // Templates in the styles of 20 model families: fixtures/scripts/chat_templates_text.py.
+    [Fact]
+    public void Templates_without_marks_give_the_answers_or_are_refused()
+    {
+        List<string> found = [];
+        foreach (string path in Directory.GetFiles(SharedFolder.Require("fixtures/chat_templates/templates"), "*.jinja").Order(StringComparer.Ordinal))
+        {
+            ChatTemplate template = ChatTemplate.Parse(File.ReadAllText(path));
+            ChatMessage[] turns = [new("user", "Say one."), new("assistant", "One it is."), new("user", "And two?"), new("assistant", "Two then.")];
+            ChatTemplateInput input = ChatTemplateInput.Of(turns) with { SpecialTokens = new Dictionary<string, string> { ["bos_token"] = "<|endoftext|>", ["eos_token"] = "<|im_end|>" } };
+            try
+            {
+                found.Add($"{Path.GetFileNameWithoutExtension(path)}: {Answers(AnswerMask.Encode(Tokenizer, template, input))}");
+            }
+            catch (ChatTemplateException e)
+            {
+                found.Add($"{Path.GetFileNameWithoutExtension(path)} refused: {e.Message}");
+            }
+        }
+        Assert.Equal("", string.Join('\n', found));
+    }
+
+    [Fact]
     public void Answers_that_cannot_be_told_from_the_rest_are_refused_by_name()
     {
         const string Forgets = "{% for m in messages %}{% if m['role'] == 'user' or loop.last %}<|im_start|>{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}";

@@ -98,6 +98,14 @@ public sealed class DataFileTests : DataFolder
     }
 
     [Fact]
+    public void Documents_can_be_read_for_a_tokenizer()
+    {
+        Assert.Equal(["one", "two\nlines"], TextDocuments.Read(Write("a.txt", "one<|endoftext|>\ntwo\r\nlines\n<|endoftext|>\n"), "<|endoftext|>"));
+        Assert.Equal(["one ", "two"], TextDocuments.Read(Write("a.jsonl", "{\"body\": \"one \"}\n{\"body\": \"two\"}"), column: "body"));
+        Assert.Equal(["line 2: text is missing"], Assert.Throws<ModelFileException>(() => TextDocuments.Read(Write("b.jsonl", "{\"text\": \"a\"}\n{}"))).Faults);
+    }
+
+    [Fact]
     public void A_document_is_cut_into_blocks_and_every_token_but_the_first_trains()
     {
         const string Text = "The quick brown fox jumps over the lazy dog and runs away.";
