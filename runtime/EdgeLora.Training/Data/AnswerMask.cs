@@ -50,25 +50,37 @@ public static class AnswerMask
     {
         string before = template.Render(Prefix(input, answer) with { AddGenerationPrompt = true });
         string through = template.Render(Prefix(input, answer + 1));
-        if (!through.StartsWith(before, StringComparison.Ordinal) || !whole.StartsWith(through, StringComparison.Ordinal))
-            throw Refuse($"it writes what stands before message {answer} otherwise once more follows, so its answer cannot be found: give a template with {{% generation %}} blocks");
-        string rest = through[before.Length..].TrimStart();
-        if (Content(input, answer)?.Trim() is { Length: > 0 } content && !rest.StartsWith(content, StringComparison.Ordinal) && before == template.Render(Prefix(input, answer)))
-            throw Refuse($"it has no generation prompt and writes \"{(rest.Length > 30 ? rest[..30] + "…" : rest)}\" before message {answer}: give a template with {{% generation %}} blocks");
-        int start = CodePoints(before), end = CodePoints(through), mark = CodePoints(through.TrimEnd());
-        // Blanks between the end mark and the next turn are the template's, not the model's.
+        int shared = through.AsSpan().CommonPrefixLength(whole);
+        if (shared < before.Length || !through.StartsWith(before, StringComparison.Ordinal))
+            throw Rewrites(answer);
+        string rest = through[before.Length..shared], said = rest.TrimStart();
+        string? content = Content(input, answer)?.Trim();
+        bool isAtStart = content is not null && said.StartsWith(content, StringComparison.Ordinal);
+        if (content is { Length: > 0 } && !isAtStart && shared < through.Length)
+            throw Rewrites(answer);
+        if (content is { Length: > 0 } && !isAtStart && before == template.Render(Prefix(input, answer)))
+            throw Refuse($"it has no generation prompt and writes \"{(said.Length > 30 ? said[..30] + "…" : said)}\" before message {answer}: give a template with {{% generation %}} blocks");
+
+        // What follows the end mark (blanks, an end of the text) is the template's, not the model's: the first mark behind the content ends the answer,
+        // or the last one where the content is not all that the model says.
+        int start = CodePoints(before), end = CodePoints(through[..shared]);
+        int from = isAtStart ? start + CodePoints(rest[..(rest.Length - said.Length + content!.Length)]) : CodePoints(through[..shared].TrimEnd()) - 1;
         for (int t = 0; t < encoding.Ids.Length; t++)
-            if (mark > start && encoding.Offsets[t].Start < mark && encoding.Offsets[t].End >= mark && tokenizer.IsSpecial(encoding.Ids[t]))
-                return (start, mark);
-        return (start, end);
+            if ((isAtStart ? encoding.Offsets[t].Start : encoding.Offsets[t].End - 1) >= from && encoding.Offsets[t].End <= end && encoding.Offsets[t].End > start && tokenizer.IsSpecial(encoding.Ids[t]))
+                return (start, encoding.Offsets[t].End);
+        return shared == through.Length ? (start, end) : throw Rewrites(answer);
     }
+
+    private static ChatTemplateException Rewrites(int answer) =>
+        Refuse($"it writes message {answer} or what stands before it otherwise once more follows, so the answer cannot be found: give a template with {{% generation %}} blocks");
 
     private static IEnumerable<string?> Roles(ChatTemplateInput input) => input.Messages is { } messages
         ? messages.EnumerateArray().Select(m => m.ValueKind == JsonValueKind.Object && m.TryGetProperty("role", out JsonElement role) && role.ValueKind == JsonValueKind.String ? role.GetString() : null)
         : input.Turns.Select(t => t.Role);
 
-    private static string? Content(ChatTemplateInput input, int message) => input.Messages is not { } messages ? input.Turns[message].Content
-        : messages[message].TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String ? content.GetString() : null;
+    // What an answer says; null where it also calls functions.
+    private static string? Content(ChatTemplateInput input, int answer) => input.Messages is not { } messages ? input.Turns[answer].Content
+        : !messages[answer].TryGetProperty("tool_calls", out _) && messages[answer].TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String ? content.GetString() : null;
 
     private static ChatTemplateInput Prefix(ChatTemplateInput input, int count)
     {

@@ -83,6 +83,23 @@ public sealed class AnswerMaskTests : DataFolder
     }
 
     [Fact]
+    public void What_a_template_adds_behind_the_last_answer_is_not_the_models()
+    {
+        const string Closes = Plain + "{% if not add_generation_prompt %}<|endoftext|>{% endif %}";
+        MaskedChat chat = Encode(Closes, "a", "b", "c", "d");
+        Assert.EndsWith("d<|im_end|>\n<|endoftext|>", chat.Text);
+        Assert.Equal("b<|im_end|>d<|im_end|>", Answers(chat));
+    }
+
+    [Fact]
+    public void A_call_of_functions_belongs_to_the_answer_without_marks_too()
+    {
+        const string Calls = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls | default([]) %}<|im_start|>call {{ c.function.name }}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+        string path = Write("a.jsonl", """{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "I look.", "tool_calls": [{"function": {"name": "f"}}]}, {"role": "tool", "content": "3"}, {"role": "assistant", "content": "Three."}]}""");
+        Assert.Equal("I look.<|im_start|>call f<|im_end|>Three.<|im_end|>", Trained(Load(Options(path) with { Template = Write("calls.jinja", Calls) }).Train[0]));
+    }
+
+    [Fact]
     public void Both_rules_find_the_same_answers_in_any_dialogue()
     {
         string[] pieces = ["", " ", "\n", "the end", "<|im_end|>", "<|im_start|>assistant\n", "é🙂", "assistant", "\t", "x<|im_end|> ", "<|endoftext|>"];
@@ -106,29 +123,51 @@ public sealed class AnswerMaskTests : DataFolder
     [Fact]
     public void Templates_without_marks_give_the_answers_or_are_refused()
     {
-        List<string> found = [];
-        foreach (string path in Directory.GetFiles(SharedFolder.Require("fixtures/chat_templates/templates"), "*.jinja").Order(StringComparer.Ordinal))
+        // What each family ends a turn with; alpaca's style ends it with nothing.
+        Dictionary<string, string> ends = new()
         {
+            ["alpaca"] = "",
+            ["chatml"] = "<|im_end|>",
+            ["command_r_tools"] = "<|END_OF_TURN_TOKEN|>",
+            ["deepseek_v3"] = "<｜end▁of▁sentence｜>",
+            ["gemma"] = "<end_of_turn>",
+            ["generation_blocks"] = "<|im_end|>",
+            ["granite"] = "<|end_of_text|>",
+            ["llama2"] = "<|im_end|>",
+            ["llama3"] = "<|eot_id|>",
+            ["llama31_tools"] = "<|eot_id|>",
+            ["mistral_v1"] = "<|im_end|>",
+            ["mistral_v3_tools"] = "<|im_end|>",
+            ["parts_vision"] = "<end_of_turn>",
+            ["qwen25_tools"] = "<|im_end|>",
+            ["smollm2"] = "<|im_end|>",
+            ["vicuna"] = "<|im_end|>",
+            ["zephyr"] = "<|im_end|>",
+        };
+        List<string> refused = [];
+        ChatTemplateInput input = ChatTemplateInput.Of(new ChatMessage("user", "Say one."), new("assistant", "One it is."), new("user", "And two?"), new("assistant", "Two then."))
+            with
+        { SpecialTokens = new Dictionary<string, string> { ["bos_token"] = "<|endoftext|>", ["eos_token"] = "<|im_end|>" } };
+        foreach (string path in Directory.GetFiles(SharedFolder.Require("fixtures/chat_templates/templates"), "*.jinja"))
+        {
+            string name = Path.GetFileNameWithoutExtension(path);
             ChatTemplate template = ChatTemplate.Parse(File.ReadAllText(path));
-            ChatMessage[] turns = [new("user", "Say one."), new("assistant", "One it is."), new("user", "And two?"), new("assistant", "Two then.")];
-            ChatTemplateInput input = ChatTemplateInput.Of(turns) with { SpecialTokens = new Dictionary<string, string> { ["bos_token"] = "<|endoftext|>", ["eos_token"] = "<|im_end|>" } };
-            try
+            if (ends.TryGetValue(name, out string? end))
+                Assert.Equal($"Oneitis.{end}Twothen.{end}", string.Concat(Answers(AnswerMask.Encode(Tokenizer, template, input)).Where(c => !char.IsWhiteSpace(c))));
+            else
             {
-                found.Add($"{Path.GetFileNameWithoutExtension(path)}: {Answers(AnswerMask.Encode(Tokenizer, template, input))}");
-            }
-            catch (ChatTemplateException e)
-            {
-                found.Add($"{Path.GetFileNameWithoutExtension(path)} refused: {e.Message}");
+                Assert.Contains("give a template with {% generation %} blocks", Assert.Throws<ChatTemplateException>(() => AnswerMask.Encode(Tokenizer, template, input)).Message);
+                refused.Add(name);
             }
         }
-        Assert.Equal("", string.Join('\n', found));
+        Assert.Equal(["kitchen_sink", "phi3", "qwen3_thinking"], refused.Order());
     }
 
     [Fact]
     public void Answers_that_cannot_be_told_from_the_rest_are_refused_by_name()
     {
         const string Forgets = "{% for m in messages %}{% if m['role'] == 'user' or loop.last %}<|im_start|>{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}";
-        Assert.Contains("before message 1 otherwise", Assert.Throws<ChatTemplateException>(() => Encode(Forgets, "a", "b", "c", "d")).Message);
+        Assert.Contains("message 1 or what stands before it otherwise", Assert.Throws<ChatTemplateException>(() => Encode(Forgets, "a", "b", "c", "d")).Message);
         const string NoPrompt = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>{% endfor %}";
         Assert.Contains("it has no generation prompt and writes \"<|im_start|>assistant", Assert.Throws<ChatTemplateException>(() => Encode(NoPrompt, "a", "b")).Message);
     }
