@@ -48,7 +48,10 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>The tensors' file.</summary>
     public const string WeightsName = "adapter_model.safetensors";
 
-    private const string BinaryName = "adapter_model.bin", EdgeName = "adapter.elora", Prefix = "base_model.model.";
+    /// <summary>An <c>.elora</c> file that a folder holds in place of PEFT's two files.</summary>
+    public const string EdgeName = "adapter.elora";
+
+    private const string BinaryName = "adapter_model.bin", Prefix = "base_model.model.";
 
     // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
     private static readonly (string Ending, PeftPart Part)[] s_parts =
@@ -70,6 +73,9 @@ public sealed class PeftAdapter : IDisposable
         (".weight", PeftPart.Weight),
         (".bias", PeftPart.Bias),
     ];
+
+    // What PEFT puts into its tensor files.
+    private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
 
     private readonly IDisposable _owner;
 
@@ -103,6 +109,9 @@ public sealed class PeftAdapter : IDisposable
 
     /// <summary>Fingerprints of the parent and of the base, where the container is <c>.elora</c>; else null.</summary>
     public EdgeAdapterHeader? Header { get; private init; }
+
+    /// <summary>Bytes of the tensors' file that <see cref="Write"/> makes.</summary>
+    public long WrittenLength => Safetensors.FileLength([.. Tensors.Values.Select(t => (t.Name, t.Type, t.Shape))], s_metadata);
 
     /// <summary>Unmaps the file. Tensors must not be read afterwards.</summary>
     public void Dispose() => _owner.Dispose();
@@ -159,6 +168,24 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>Puts a configuration and tensors (under PEFT's names) from elsewhere together. Takes ownership of <paramref name="tensors"/>, also when it throws.</summary>
     public static PeftAdapter From(string path, PeftConfig config, TensorFile tensors) => Assemble(path, config, PeftConfigWriter.ToJson(config), tensors, tensors);
 
+    /// <summary>An adapter in memory, of tensors that have no names yet. Throws <see cref="ModelFileException"/> for <paramref name="path"/> where one is there twice.</summary>
+    /// <param name="path">What messages call it.</param>
+    /// <param name="config">The configuration.</param>
+    /// <param name="tensors">Module without prefix, part, value.</param>
+    public static PeftAdapter Create(string path, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors)
+    {
+        Dictionary<string, Tensor> named = [];
+        FaultList faults = new(path);
+        foreach (Tensor tensor in tensors.Select(t => Named(config, t)))
+            if (!named.TryAdd(tensor.Name, tensor))
+                faults.Add($"{tensor.Name}: is there twice");
+        faults.ThrowIfAny();
+        return From(path, config, new TensorFile(path, named, s_metadata, []));
+    }
+
+    /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
+    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header };
+
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
     public static string BaseFolder(string adapterFolder) =>
         Path.GetFullPath(Path.Combine(adapterFolder, ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
@@ -170,18 +197,16 @@ public sealed class PeftAdapter : IDisposable
         return adapter.Config.LayerReplication is { } ranges ? [.. ranges.SelectMany(r => Enumerable.Range(r.Start, r.End - r.Start))] : null;
     }
 
-    /// <summary>Writes an adapter folder that PEFT loads. Tensors first, the configuration last: a folder that is only half written is no adapter yet.</summary>
-    /// <param name="folder">Created where it is absent.</param>
-    /// <param name="config">The configuration.</param>
-    /// <param name="tensors">Module without prefix, part, value.</param>
-    public static void Write(string folder, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors) =>
-        Write(folder, PeftConfigWriter.ToJson(config), tensors.Select(t => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape)));
-
-    /// <summary>Writes an adapter folder from tensors that have PEFT's names already.</summary>
-    public static void Write(string folder, PeftConfig config, IEnumerable<Tensor> tensors) => Write(folder, PeftConfigWriter.ToJson(config), tensors);
-
-    /// <summary>Writes this adapter as a PEFT folder: the same tensors, the same configuration text.</summary>
-    public void Write(string folder, CancellationToken cancellation = default) => Write(folder, ConfigJson, Tensors.Values, cancellation);
+    /// <summary>
+    /// Writes this adapter as a folder that PEFT loads: the same tensors, the same configuration text; the folder is created where it is absent.
+    /// Tensors first, the configuration last: a folder that is only half written is no adapter yet.
+    /// </summary>
+    public void Write(string folder, CancellationToken cancellation = default)
+    {
+        Directory.CreateDirectory(folder);
+        Safetensors.Write(Path.Combine(folder, WeightsName), Tensors.Values, s_metadata, cancellation);
+        AtomicFile.WriteText(Path.Combine(folder, PeftConfigReader.FileName), ConfigJson);
+    }
 
     /// <summary>Writes this adapter as <c>.elora</c>.</summary>
     /// <param name="path">The file.</param>
@@ -200,14 +225,6 @@ public sealed class PeftAdapter : IDisposable
         ConfigJson = ConfigJson,
         Metadata = File.Metadata,
     }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
-
-    /// <summary>Writes an adapter folder from the text of a configuration and tensors that have their names already.</summary>
-    public static void Write(string folder, string configJson, IEnumerable<Tensor> tensors, CancellationToken cancellation = default)
-    {
-        Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, WeightsName), tensors, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
-        AtomicFile.WriteText(Path.Combine(folder, PeftConfigReader.FileName), configJson);
-    }
 
     private static PeftAdapter OpenEdge(string path)
     {
@@ -244,6 +261,8 @@ public sealed class PeftAdapter : IDisposable
             ? Named(folder, BinaryName, () => TorchPickle.Open(binary))
             : throw new ModelFileException(folder, $"{WeightsName} (or {BinaryName}) is missing");
     }
+
+    private static Tensor Named(PeftConfig config, (string Module, PeftPart Part, Tensor Value) t) => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape);
 
     private static T Named<T>(string folder, string name, Func<T> open)
     {

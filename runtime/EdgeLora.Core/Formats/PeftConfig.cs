@@ -118,6 +118,12 @@ public sealed record PeftConfig
     /// <summary>What the base lost before training.</summary>
     public PeftResidual Residual { get; init; }
 
+    /// <summary>How A and B started where the base stayed whole: <c>gaussian</c>, <c>orthogonal</c>, <c>eva</c>, <c>mica</c>; null: A uniform, B zero.</summary>
+    public string? Start { get; init; }
+
+    /// <summary>lora_dropout: for training only.</summary>
+    public double Dropout { get; init; }
+
     /// <summary>aLoRA: the adapter acts from the last occurrence of these tokens on; null for an ordinary one.</summary>
     public int[]? InvocationTokens { get; init; }
 

@@ -101,6 +101,7 @@ public sealed class PeftConfigReader
         (IReadOnlyList<string> excluded, PythonPattern? excludePattern, _) = Modules("exclude_modules", false);
         int rank = lora ? Rank("r") : 0;
         double alpha = lora ? Number("lora_alpha") : 0;
+        (PeftResidual residual, string? start) = Start();
         PeftConfig config = new()
         {
             PeftType = type,
@@ -126,7 +127,9 @@ public sealed class PeftConfigReader
             LayerReplication = Replication(),
             TokenRows = Tokens(type),
             EnsureWeightTying = Flag("ensure_weight_tying"),
-            Residual = Residual(),
+            Residual = residual,
+            Start = start,
+            Dropout = lora && Has("lora_dropout", out JsonElement dropout) && Finite(dropout) is >= 0 and < 1 and double part ? part : 0,
             BottleneckActivation = type == PeftConfig.Bottleneck ? BottleneckActivation() : default,
             InvocationTokens = Ints("alora_invocation_tokens") is { Count: > 0 } tokens ? [.. tokens] : null,
         };
@@ -148,24 +151,24 @@ public sealed class PeftConfigReader
         }
     }
 
-    private PeftResidual Residual()
+    private (PeftResidual Residual, string? Start) Start()
     {
         if (!Has("init_lora_weights", out JsonElement value) || value.ValueKind is JsonValueKind.True or JsonValueKind.False)
-            return PeftResidual.None;
+            return (PeftResidual.None, null);
         string name = value.ValueKind == JsonValueKind.String ? value.GetString()!.ToLowerInvariant() : "";
         switch (name)
         {
             case "gaussian" or "orthogonal" or "eva" or "mica":
-                return PeftResidual.None;
+                return (PeftResidual.None, name);
             case "pissa":
-                return PeftResidual.Pissa;
+                return (PeftResidual.Pissa, null);
             case "olora":
-                return PeftResidual.Olora;
+                return (PeftResidual.Olora, null);
         }
         Fault("init_lora_weights", name.StartsWith("pissa_niter_", StringComparison.Ordinal)
             ? $"{name} took a randomised part off the base that cannot be rebuilt; save it with path_initial_model_for_weight_conversion"
             : $"{SafeJson.Excerpt(value)} is not supported: it may have changed the base");
-        return PeftResidual.None;
+        return (PeftResidual.None, null);
     }
 
     private Activation BottleneckActivation()

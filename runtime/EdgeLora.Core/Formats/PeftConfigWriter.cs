@@ -1,13 +1,20 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace EdgeLora.Core;
 
-/// <summary>Writes adapter_config.json as peft.LoraConfig.save_pretrained does: sorted keys, two spaces, every field that a reader may ask for.</summary>
+/// <summary>Writes adapter_config.json as peft.LoraConfig.save_pretrained does: every field of the version named here, sorted, two spaces, no newline at the end.</summary>
 public static class PeftConfigWriter
 {
+    private const string Version = "0.21.2";
+
+    // Fields of methods that are not written here stand at their defaults.
+    private static readonly string[] s_null =
+        ["arrow_config", "corda_config", "eva_config", "kasa_config", "lora_ga_config", "megatron_config", "monteclora_config", "target_parameters", "use_bdlora", "velora_config"];
+
     /// <summary>The file's text. Reading it gives <paramref name="config"/> again.</summary>
     public static string ToJson(PeftConfig config)
     {
@@ -17,6 +24,7 @@ public static class PeftConfigWriter
             ["base_model_name_or_path"] = w => w.WriteStringValue(config.BaseModel),
             ["inference_mode"] = w => w.WriteBooleanValue(true),
             ["peft_type"] = w => w.WriteStringValue(config.PeftType),
+            ["peft_version"] = w => w.WriteStringValue(Version),
             ["revision"] = w => w.WriteNullValue(),
             ["target_modules"] = w => WriteModules(w, config.TargetModules, config.TargetsAllLinear ? "all-linear" : config.TargetPattern?.Source),
             ["task_type"] = w => w.WriteStringValue(config.TaskType),
@@ -42,7 +50,7 @@ public static class PeftConfigWriter
             }
             writer.WriteEndObject();
         }
-        return Encoding.UTF8.GetString(text.WrittenSpan) + "\n";
+        return Encoding.UTF8.GetString(text.WrittenSpan);
     }
 
     private static void AddLora(SortedDictionary<string, Action<Utf8JsonWriter>> fields, PeftConfig config)
@@ -55,21 +63,27 @@ public static class PeftConfigWriter
         fields["fan_in_fan_out"] = w => w.WriteBooleanValue(config.FanInFanOut);
         fields["init_lora_weights"] = w =>
         {
-            if (config.Residual == PeftResidual.None)
-                w.WriteBooleanValue(true);
+            if ((config.Residual switch { PeftResidual.Pissa => "pissa", PeftResidual.Olora => "olora", _ => config.Start }) is { } name)
+                w.WriteStringValue(name);
             else
-                w.WriteStringValue(config.Residual == PeftResidual.Pissa ? "pissa" : "olora");
+                w.WriteBooleanValue(true);
         };
         fields["layer_replication"] = w => WriteReplication(w, config.LayerReplication);
         fields["layers_pattern"] = w => WriteModules(w, [.. config.LayersPattern.Select(p => p.Source)], null);
         fields["layers_to_transform"] = w => WriteInts(w, config.LayersToTransform);
         fields["lora_alpha"] = w => WriteNumber(w, config.Alpha);
         fields["lora_bias"] = w => w.WriteBooleanValue(config.LoraBias);
-        fields["lora_dropout"] = w => w.WriteRawValue("0.0");
+        fields["loftq_config"] = w => WritePatterns(w, []);
+        fields["lora_dropout"] = w => w.WriteRawValue(config.Dropout == 0 ? "0.0" : config.Dropout.ToString("R", CultureInfo.InvariantCulture).ToLowerInvariant());
+        fields["megatron_core"] = w => w.WriteStringValue("megatron.core");
         fields["modules_to_save"] = w => WriteModules(w, config.ModulesToSave, null);
+        fields["qalora_group_size"] = w => w.WriteNumberValue(16);
         fields["r"] = w => w.WriteNumberValue(config.Rank);
         fields["rank_pattern"] = w => WritePatterns(w, config.RankPattern);
         fields["trainable_token_indices"] = w => WriteTokens(w, config.TokenRows);
+        fields["use_qalora"] = w => w.WriteBooleanValue(false);
+        foreach (string name in s_null)
+            fields[name] = w => w.WriteNullValue();
         fields["use_dora"] = w => w.WriteBooleanValue(config.UseDora);
         fields["use_rslora"] = w => w.WriteBooleanValue(config.UseRslora);
     }

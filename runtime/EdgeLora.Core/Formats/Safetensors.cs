@@ -63,16 +63,12 @@ public static class Safetensors
     public static void Write(string path, IEnumerable<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null, CancellationToken cancellation = default)
     {
         List<Tensor> ordered = [.. tensors];
-        ordered.Sort((a, b) => Rank(a) != Rank(b) ? Rank(b).CompareTo(Rank(a)) : string.CompareOrdinal(a.Name, b.Name));
+        ordered.Sort((a, b) => Rank(a.Name, a.Type) != Rank(b.Name, b.Type) ? Rank(b.Name, b.Type).CompareTo(Rank(a.Name, a.Type)) : string.CompareOrdinal(a.Name, b.Name));
         HashSet<string> names = ["__metadata__"];
         foreach (Tensor tensor in ordered)
             if (!names.Add(tensor.Name))
                 throw new ArgumentException($"{tensor.Name}: the name is given twice or is reserved");
-        ArrayBufferWriter<byte> header = new();
-        WriteHeader(header, ordered, metadata);
-        int padding = (8 - header.WrittenCount % 8) % 8;
-        header.GetSpan(padding)[..padding].Fill((byte)' ');
-        header.Advance(padding);
+        ArrayBufferWriter<byte> header = Header(ordered.Select(t => (t.Name, t.Type, t.Shape)), metadata);
         byte[] length = new byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(length, header.WrittenCount);
         AtomicFile.Write(path, stream =>
@@ -86,6 +82,10 @@ public static class Safetensors
             }
         });
     }
+
+    /// <summary>Bytes of the file that <see cref="Write"/> makes of such tensors, without writing it.</summary>
+    public static long FileLength(IReadOnlyCollection<(string Name, DType Type, Shape Shape)> tensors, IReadOnlyDictionary<string, string>? metadata = null) =>
+        8 + Header(tensors.OrderByDescending(t => Rank(t.Name, t.Type)).ThenBy(t => t.Name, StringComparer.Ordinal), metadata).WrittenCount + tensors.Sum(t => t.Type.Bytes(t.Shape.Elements));
 
     internal static MappedFile Map(string path)
     {
@@ -192,15 +192,25 @@ public static class Safetensors
             faults.Add($"{dataLength - at} bytes after the end of the last tensor belong to none");
     }
 
-    private static int Rank(Tensor tensor)
+    private static int Rank(string name, DType type)
     {
-        int rank = Array.FindIndex(Codes, c => c.Type == tensor.Type);
-        return rank >= 0 ? rank : throw new ArgumentException($"{tensor.Name}: safetensors has no type for {tensor.Type}");
+        int rank = Array.FindIndex(Codes, c => c.Type == type);
+        return rank >= 0 ? rank : throw new ArgumentException($"{name}: safetensors has no type for {type}");
     }
 
-    private static void WriteHeader(ArrayBufferWriter<byte> destination, List<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata)
+    private static ArrayBufferWriter<byte> Header(IEnumerable<(string Name, DType Type, Shape Shape)> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
-        using Utf8JsonWriter writer = new(destination, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
+        ArrayBufferWriter<byte> header = new();
+        using (Utf8JsonWriter writer = new(header, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true }))
+            WriteHeader(writer, tensors, metadata);
+        int padding = (8 - header.WrittenCount % 8) % 8;
+        header.GetSpan(padding)[..padding].Fill((byte)' ');
+        header.Advance(padding);
+        return header;
+    }
+
+    private static void WriteHeader(Utf8JsonWriter writer, IEnumerable<(string Name, DType Type, Shape Shape)> tensors, IReadOnlyDictionary<string, string>? metadata)
+    {
         writer.WriteStartObject();
         if (metadata is { Count: > 0 })
         {
@@ -210,17 +220,17 @@ public static class Safetensors
             writer.WriteEndObject();
         }
         long at = 0;
-        foreach (Tensor tensor in tensors)
+        foreach ((string name, DType type, Shape shape) in tensors)
         {
-            writer.WriteStartObject(tensor.Name);
-            writer.WriteString("dtype", Codes[Rank(tensor)].Code);
+            writer.WriteStartObject(name);
+            writer.WriteString("dtype", Codes[Rank(name, type)].Code);
             writer.WriteStartArray("shape");
-            foreach (long d in tensor.Shape.Dimensions)
+            foreach (long d in shape.Dimensions)
                 writer.WriteNumberValue(d);
             writer.WriteEndArray();
             writer.WriteStartArray("data_offsets");
             writer.WriteNumberValue(at);
-            writer.WriteNumberValue(at += tensor.ByteLength);
+            writer.WriteNumberValue(at += type.Bytes(shape.Elements));
             writer.WriteEndArray();
             writer.WriteEndObject();
         }

@@ -149,7 +149,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
     {
         string label = $"{module.Name}.weight";
         // GGUF stores GPT-2's Conv1D turned; the adapter has it as the checkpoint does.
-        if (site.Linear is { InputMajor: false } linear && _config.FanInFanOut && site.Name.StartsWith("transformer.h.", StringComparison.Ordinal))
+        if (site is { IsConv1D: true, Linear: { InputMajor: false } linear })
             return tensors.Take(weight, label, new Shape(linear.Inputs, linear.Outputs)) is { } turned ? AdapterTensors.Transpose(turned) : null;
         return tensors.Take(weight, label, AdapterMerge.StoredWeight(site).Shape, site.RowOrder);
     }
@@ -169,7 +169,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
         }
         if (!targeted && !saved && _config.Bias == PeftBias.LoraOnly)
             _faults.Add($"{label}: is there, but bias is lora_only and the module is not targeted");
-        DeviceTensor? own = site.Linear?.Bias ?? site.Norm?.Bias;
+        DeviceTensor? own = site.Bias;
         if (own is null)
         {
             _faults.Add($"{label}: the base's module has no bias");

@@ -39,5 +39,5 @@ public static class AdapterMerge
         return Tensor.FromFloats(site.Name + ".bias", new Shape(outputs), Array.ConvertAll(bias, x => (float)x));
     }
 
-    private static DeviceTensor? StoredBias(ModelSite site, SiteAdapter adapter) => adapter.Bias ?? site.Linear?.Bias ?? site.Norm?.Bias;
+    private static DeviceTensor? StoredBias(ModelSite site, SiteAdapter adapter) => adapter.Bias ?? site.Bias;
 }

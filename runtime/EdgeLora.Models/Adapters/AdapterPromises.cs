@@ -134,7 +134,7 @@ internal sealed class AdapterPromises(PeftConfig config, SiteCatalog sites, Site
             PeftModule? module = modules.GetValueOrDefault(site.Index);
             if (module?[PeftPart.Weight] is null)
                 faults.Add($"{name}.weight: is missing, but modules_to_save names it");
-            if ((site.Linear?.Bias ?? site.Norm?.Bias) is not null && module?[PeftPart.Bias] is null)
+            if (site.Bias is not null && module?[PeftPart.Bias] is null)
                 faults.Add($"{name}.bias: is missing, but modules_to_save names it");
         }
         foreach (string name in unmatched)
@@ -145,7 +145,7 @@ internal sealed class AdapterPromises(PeftConfig config, SiteCatalog sites, Site
     {
         foreach (ModelSite site in sites.Sites)
         {
-            if ((site.Linear?.Bias ?? site.Norm?.Bias) is null)
+            if (site.Bias is null)
                 continue;
             string name = names.Spell(site);
             PeftModule? module = modules.GetValueOrDefault(site.Index);

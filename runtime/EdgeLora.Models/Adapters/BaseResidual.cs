@@ -20,15 +20,21 @@ internal static class BaseResidual
             throw Refusal(adapter, site, pissa, "is defined for linear layers only");
         // PiSSA divides the singular values by s first, so s drops out; OLoRA takes off s·Q·R.
         int rank = Math.Min(delta.LowRank.Rank, Math.Min(linear.Outputs, linear.Inputs));
-        double[] w = LowRankRows.Widen(linear.Weight.ToFloats());
-        if (linear.InputMajor)
-            w = ThinSvd.Transpose(w, linear.Inputs, linear.Outputs);
         (double[] b, double[] a) = pissa
-            ? ThinSvd.Truncate(w, linear.Outputs, linear.Inputs, rank) ?? throw Refusal(adapter, site, pissa, "the leading part does not stand apart from the rest")
-            : QrPart(w, linear.Outputs, linear.Inputs, rank) ?? throw Refusal(adapter, site, pissa, "the first columns depend on each other");
+            ? LeadingPart(linear, rank) ?? throw Refusal(adapter, site, pissa, "the leading part does not stand apart from the rest")
+            : QrPart(LowRankRows.Widen(linear.Weight.ToFloats()), linear.Outputs, linear.Inputs, rank) ?? throw Refusal(adapter, site, pissa, "the first columns depend on each other");
         double scale = pissa ? 1 : delta.LowRank.Scale;
         return (Tensor.FromFloats($"{site.Name}.residual_A", new Shape(rank, linear.Inputs), Array.ConvertAll(a, x => (float)x)),
             Tensor.FromFloats($"{site.Name}.residual_B", new Shape(linear.Outputs, rank), Array.ConvertAll(b, x => (float)(x * scale))));
+    }
+
+    /// <summary>U [O, R] and S·Vᵀ [R, I] of the weight's largest singular values, in its stored row order; null where they do not settle.</summary>
+    internal static (double[] Left, double[] Right)? LeadingPart(LinearSite linear, int rank)
+    {
+        double[] w = LowRankRows.Widen(linear.Weight.ToFloats());
+        if (linear.InputMajor)
+            w = ThinSvd.Transpose(w, linear.Inputs, linear.Outputs);
+        return ThinSvd.Truncate(w, linear.Outputs, linear.Inputs, rank);
     }
 
     // First r columns of Q by Gram-Schmidt, twice (as good as Householder's), and R's rows = Qᵀ·W. Signs cancel in the product.

@@ -12,6 +12,18 @@ public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite?
 {
     /// <summary>Index in every <see cref="SiteTable"/>.</summary>
     public int Index => Linear?.Index ?? Norm?.Index ?? Embedding!.Index;
+
+    /// <summary>The base's bias of this module; null where it has none.</summary>
+    public DeviceTensor? Bias => Linear?.Bias ?? Norm?.Bias;
+
+    /// <summary>Whether its checkpoint and its adapters have the weight as GPT-2's Conv1D, [I, O]; in GGUF it is stored [O, I].</summary>
+    public bool IsConv1D => Linear is not null && (Linear.InputMajor || Name.StartsWith("transformer.h.", StringComparison.Ordinal));
+
+    /// <summary>How its weight lies against a checkpoint's.</summary>
+    public FileLayout WeightLayout => this is { IsConv1D: true, Linear.InputMajor: false } ? new(Turned: true) : RowLayout;
+
+    /// <summary>How what has a row for every output lies against a file's: biases, magnitudes, B.</summary>
+    public FileLayout RowLayout => RowOrder is null ? FileLayout.Same : new(RowOrder);
 }
 
 /// <summary>All sites of an instantiated base by name.</summary>

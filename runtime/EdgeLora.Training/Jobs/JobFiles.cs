@@ -62,15 +62,8 @@ public sealed class JobFiles
     /// <summary>Writes the adapter into the output folder, as PEFT's two files or one <c>.elora</c>.</summary>
     public void SaveResult()
     {
-        if (_job.Recipe.OutputFormat == AdapterFormat.Elora)
-        {
-            using PeftAdapter adapter = PeftAdapter.From(_folder, _job.Adapter!.Adapter.Config, new TensorFile(_folder, Tensors().ToDictionary(t => t.Name), Metadata(), []));
-            adapter.WriteElora(Path.Combine(_folder, "adapter" + EdgeAdapter.Extension), _job.Name, _job.Setup.ParentFingerprint, _baseFingerprint);
-        }
-        else
-        {
-            WriteAdapter(_folder);
-        }
+        AdapterLineage lineage = new(_job.Recipe.Parent ?? "", _job.Setup.ParentFingerprint, _baseFingerprint);
+        AdapterOutput.Write(Trained(), _folder, _job.Recipe.OutputFormat, lineage);
     }
 
     /// <summary>Removes every checkpoint and <c>best</c>: for a fresh start into a used folder.</summary>
@@ -136,7 +129,7 @@ public sealed class JobFiles
         if (Directory.Exists(temporary))
             Directory.Delete(temporary, true);
         Directory.CreateDirectory(temporary);
-        WriteAdapter(temporary);
+        Trained().Write(temporary);
         if (_job.Recipe.Optimizer == OptimizerKind.AdamW)
             Safetensors.Write(Path.Combine(temporary, OptimizerName), _job.Trainer!.Tensors.SelectMany(t => new[] { Stored(t, t.FirstMoment!, ".m"), Stored(t, t.SecondMoment!, ".v") }));
         using (MemoryStream json = new())
@@ -174,21 +167,7 @@ public sealed class JobFiles
             $"{r.Optimizer} lr {r.LearningRate} betas {r.AdamBeta1} {r.AdamBeta2} eps {r.AdamEpsilon} decay {r.WeightDecay} clip {r.MaxGradNorm} {r.Schedule} warmup {r.WarmupOf(_job.TotalSteps)} batch {r.BatchSize}x{r.AccumulationSteps} seed {r.Seed} shuffle {r.Shuffle} dropout {r.LoraDropout}"));
     }
 
-    private void WriteAdapter(string folder)
-    {
-        PeftAdapter file = _job.Adapter!.Adapter.File;
-        PeftAdapter.Write(folder, file.ConfigJson, Tensors());
-    }
-
-    // Every tensor of the start's file under its own name and shape: trained ones with their values, frozen copies as they were.
-    private IEnumerable<Tensor> Tensors()
-    {
-        Dictionary<string, TrainableTensor> trained = _job.Trainer!.Tensors.ToDictionary(t => t.Key);
-        foreach ((string name, Tensor tensor) in _job.Adapter!.Adapter.File.Tensors)
-            yield return trained.TryGetValue(name, out TrainableTensor? own) ? Tensor.FromFloats(name, tensor.Shape, own.InFileOrder(own.Value)) : tensor;
-    }
-
-    private Dictionary<string, string> Metadata() => new() { ["format"] = "pt" };
+    private PeftAdapter Trained() => AdapterOutput.Of(_job.Adapter!.Adapter, _job.Trainer!.Tensors.Select(t => (t.Key, t.InFileOrder(t.Value))));
 
     private static Tensor Stored(TrainableTensor tensor, DeviceTensor values, string suffix) => Tensor.FromFloats(tensor.Key + suffix, values.Shape, values.ToFloats());
 
@@ -207,7 +186,7 @@ public sealed class JobFiles
                     found.Add((tensor, destination, source));
         faults.ThrowIfAny();
         foreach ((TrainableTensor tensor, DeviceTensor destination, Tensor source) in found)
-            _job.Backend.Write(ReferenceEquals(destination, tensor.Value) ? RowOrders.ToDevice(source.ToFloats(), tensor.RowOrder) : source.ToFloats(), destination, 0);
+            _job.Backend.Write(ReferenceEquals(destination, tensor.Value) ? tensor.Layout.ToDevice(source.ToFloats(), destination.Shape) : source.ToFloats(), destination, 0);
     }
 
     private void TrimMetrics(long step)

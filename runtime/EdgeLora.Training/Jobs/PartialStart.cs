@@ -11,7 +11,7 @@ public static class PartialStart
     {
         Dictionary<string, Tensor> copies = new(StringComparer.Ordinal);
         foreach (TrainableWeight weight in TrainableWeights.Of(recipe, sites))
-            copies[weight.Key] = Tensor.FromFloats(weight.Key, weight.Stored.Shape, RowOrders.ToFile(weight.Stored.ToFloats(), weight.Site.RowOrder));
+            copies[weight.Key] = weight.Copy().View(weight.Key, weight.Trained.Shape);
         return LoraAdapter.Fit(
             PeftAdapter.From(recipe.Source, new PeftConfig { PeftType = PeftConfig.Partial }, new TensorFile(recipe.Source, copies, new Dictionary<string, string>(), [])), sites, "start");
     }

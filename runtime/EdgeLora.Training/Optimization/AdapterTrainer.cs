@@ -140,7 +140,7 @@ public sealed class AdapterTrainer : IDisposable
     private TrainableTensor Prepare(ResidentTensor tensor, (double LearningRate, double WeightDecay) rates)
     {
         bool moments = _settings.Kind == OptimizerKind.AdamW;
-        return new(tensor.Key, tensor.Tensor, Like(tensor.Tensor, ".gradient"), tensor.RowOrder)
+        return new(tensor.Key, tensor.Tensor, Like(tensor.Tensor, ".gradient"), tensor.Layout)
         {
             FirstMoment = moments ? Like(tensor.Tensor, ".m") : null,
             SecondMoment = moments ? Like(tensor.Tensor, ".v") : null,

@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 
 namespace EdgeLora.Training;
 
@@ -6,8 +7,8 @@ namespace EdgeLora.Training;
 /// <param name="Key">Name in the adapter's file.</param>
 /// <param name="Value">On the device, F32.</param>
 /// <param name="Gradient">Same shape.</param>
-/// <param name="RowOrder">Row i on the device is row RowOrder[i] of the file; null: the same.</param>
-public sealed record TrainableTensor(string Key, DeviceTensor Value, DeviceTensor Gradient, int[]? RowOrder)
+/// <param name="Layout">How it lies against the file.</param>
+public sealed record TrainableTensor(string Key, DeviceTensor Value, DeviceTensor Gradient, FileLayout Layout)
 {
     /// <summary>AdamW's m; null for SGD.</summary>
     public DeviceTensor? FirstMoment { get; init; }
@@ -25,5 +26,5 @@ public sealed record TrainableTensor(string Key, DeviceTensor Value, DeviceTenso
     public long Elements => Value.Shape.Elements;
 
     /// <summary>A tensor of its shape in the file's order of rows: for saving and for comparing. Waits.</summary>
-    public float[] InFileOrder(DeviceTensor tensor) => RowOrders.ToFile(tensor.ToFloats(), RowOrder);
+    public float[] InFileOrder(DeviceTensor tensor) => Layout.ToFile(tensor.ToFloats(), Value.Shape);
 }

@@ -37,10 +37,13 @@ public sealed record TrainableWeight(ModelSite Site, bool IsBias)
     public string Key => Site.Name + (IsBias ? ".bias" : ".weight");
 
     /// <summary>The base's own tensor.</summary>
-    public DeviceTensor Stored => IsBias ? Site.Linear?.Bias ?? Site.Norm!.Bias! : AdapterMerge.StoredWeight(Site);
+    public DeviceTensor Stored => IsBias ? Site.Bias! : AdapterMerge.StoredWeight(Site);
+
+    /// <summary>A copy in F32 as a checkpoint has it.</summary>
+    public Tensor Copy() => IsBias ? new AdapterSource(Site, null).Bias()! : new AdapterSource(Site, null).Weight();
 
     /// <summary>What it is to the optimizer.</summary>
-    public TrainedTensor Trained => new(Key, Stored.Shape, IsBias ? ParameterKind.Bias : Site.Norm is not null ? ParameterKind.Gain : ParameterKind.Weight);
+    public TrainedTensor Trained => new(Key, IsBias ? Stored.Shape : Site.WeightLayout.ToFile(Stored.Shape), IsBias ? ParameterKind.Bias : Site.Norm is not null ? ParameterKind.Gain : ParameterKind.Weight);
 }
 
 /// <summary>
@@ -59,7 +62,7 @@ public static class TrainableWeights
             if (site.Name == sites.HeadName && sites.TiedHead || site.Embedding is not null && recipe.FreezeEmbeddings)
                 continue;
             all.Add(new(site, false));
-            if ((site.Linear?.Bias ?? site.Norm?.Bias) is not null)
+            if (site.Bias is not null)
                 all.Add(new(site, true));
         }
         TrainableWeight[] chosen = [.. recipe.Method == TrainingMethod.Full ? all : recipe.TrainableNames.Count > 0 ? Named(recipe, all, faults) : Layered(recipe, sites, all, faults)];
