@@ -68,14 +68,21 @@ public static class RecipeFields
     [
         FilePaths(["dataset"], r => r.Dataset, (r, v) => r with { Dataset = v }, "Files to train on: .jsonl, .json, .csv or .txt."),
         FilePaths(["eval_dataset"], r => r.EvalDataset, (r, v) => r with { EvalDataset = v }, "Files to evaluate on."),
-        Text(["template"], r => r.Template, (r, v) => r with { Template = v }, "The chat template. null: the model's own."),
+        Of(["dataset_format", "formatting"], RowFormats.Names, (RecipeValue v, out string? format) => RowFormats.TryParse(format = v.Scalar?.ToLowerInvariant(), out _) && format is not null, (r, v) => r with { DatasetFormat = v },
+            r => Quote(r.DatasetFormat), "What the fields of a row mean. null: told from each file's first row."),
+        Of(["columns"], $"a map from {RecipeColumns.Names} to names of fields", (RecipeValue v, out DataColumns columns) => RecipeColumns.TryRead(v, out columns), (r, v) => r with { Columns = v },
+            r => RecipeColumns.Show(r.Columns), "Other names of a row's fields, as in dataset_info.json: {prompt: question, response: answer}."),
+        Text(["document_separator"], r => r.DocumentSeparator, (r, v) => r with { DocumentSeparator = v }, "Where a document of a text file ends: blank_line, or a text such as <|endoftext|>. null: at the file's end."),
+        Switch(["document_start"], r => r.DocumentStart, (r, v) => r with { DocumentStart = v }, "Each document begins with the tokenizer's begin-of-sequence token, also where the tokenizer itself adds none."),
+        Of(["template"], $"{string.Join(", ", BuiltInTemplate.Names)} or a Jinja file", (RecipeValue v, out string template) => RecipeColumns.TryTemplate(v, out template), (r, v) => r with { Template = v },
+            r => Quote(r.Template), "The chat template: a built-in one's name or a file. null: the model's own."),
         Whole(["cutoff_len"], 2, Any, r => r.CutoffLength, (r, v) => r with { CutoffLength = (int)v }, "Tokens of a sample; what is longer is cut and counted."),
         Switch(["packing"], r => r.Packing, (r, v) => r with { Packing = v }, "Samples share rows of cutoff_len tokens, without attention from one to another."),
         Switch(["train_on_prompt"], r => r.TrainOnPrompt, (r, v) => r with { TrainOnPrompt = v }, "Prompts carry loss too, not only answers."),
         Number(["val_size"], 0, Any, r => r.ValidationSize, (r, v) => r with { ValidationSize = v }, "Samples held out of dataset for evaluation: below 1 a part of them, else a number."),
         Whole(["max_samples"], 1, Any, r => r.MaxSamples, (r, v) => r with { MaxSamples = (int)v }, "At most this many samples of each file. null: all."),
         Switch(["shuffle"], r => r.Shuffle, (r, v) => r with { Shuffle = v }, "Samples are shuffled anew every epoch; false: they come in file order."),
-        Whole(["seed"], 0, long.MaxValue, r => r.Seed, (r, v) => r with { Seed = v }, "Where all random numbers start: shuffling, split, dropout, fresh adapters."),
+        Whole(["seed"], 0, Any, r => r.Seed, (r, v) => r with { Seed = (int)v }, "Where all random numbers start: shuffling, split, dropout, fresh adapters."),
     ];
 
     private static readonly RecipeField[] s_length =

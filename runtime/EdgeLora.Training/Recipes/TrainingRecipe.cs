@@ -80,7 +80,15 @@ public sealed record TrainingRecipe
     public IReadOnlyList<string> Dataset { get; init; } = [];
     /// <summary>eval_dataset: files.</summary>
     public IReadOnlyList<string> EvalDataset { get; init; } = [];
-    /// <summary>template; null: the model's own.</summary>
+    /// <summary>dataset_format; null: told from each file's first row.</summary>
+    public string? DatasetFormat { get; init; }
+    /// <summary>columns.</summary>
+    public DataColumns Columns { get; init; } = new();
+    /// <summary>document_separator; null: a text file is one document.</summary>
+    public string? DocumentSeparator { get; init; }
+    /// <summary>document_start.</summary>
+    public bool DocumentStart { get; init; }
+    /// <summary>template: a built-in one's name or a file; null: the model's own.</summary>
     public string? Template { get; init; }
     /// <summary>cutoff_len, tokens.</summary>
     public int CutoffLength { get; init; } = 2048;
@@ -95,7 +103,7 @@ public sealed record TrainingRecipe
     /// <summary>shuffle.</summary>
     public bool Shuffle { get; init; } = true;
     /// <summary>seed.</summary>
-    public long Seed { get; init; } = 42;
+    public int Seed { get; init; } = 42;
 
     /// <summary>per_device_train_batch_size, rows.</summary>
     public int BatchSize { get; init; } = 8;
@@ -152,6 +160,26 @@ public sealed record TrainingRecipe
 
     /// <summary>alpha: lora_alpha, or twice the rank where none was given.</summary>
     public double Alpha => LoraAlpha ?? 2.0 * LoraRank;
+
+    /// <summary>What of it concerns the data.</summary>
+    /// <param name="vocabularySize">V: tokenised rows beyond it are refused.</param>
+    public DataOptions ToDataOptions(int vocabularySize) => new()
+    {
+        Files = Dataset,
+        ValidationFiles = EvalDataset,
+        Format = DatasetFormat,
+        Template = Template,
+        Columns = Columns,
+        TrainOnPrompt = TrainOnPrompt,
+        CutoffLength = CutoffLength,
+        Packing = Packing,
+        ValidationSize = ValidationSize,
+        Seed = Seed,
+        MaxSamples = MaxSamples,
+        DocumentSeparator = DocumentSeparator,
+        DocumentStart = DocumentStart,
+        VocabularySize = vocabularySize,
+    };
 
     /// <summary>S: optimizer steps of the run: max_steps, or as many as the epochs have. A last, shorter step of an epoch counts.</summary>
     /// <param name="batchesPerEpoch">Micro-batches of one epoch.</param>

@@ -67,7 +67,7 @@ public sealed class AdapterStartTests
     public void The_seed_alone_decides_the_numbers()
     {
         using TraceFixture fixture = new("lora_all_cosine");
-        string[] prints = [.. new[] { 1L, 1L, 2L }.Select(s => Fingerprint.Of(AdapterStart.Of(new() { Seed = s }, fixture.Model.Sites).File))];
+        string[] prints = [.. new[] { 1, 1, 2 }.Select(s => Fingerprint.Of(AdapterStart.Of(new() { Seed = s }, fixture.Model.Sites).File))];
         Assert.Equal(prints[0], prints[1]);
         Assert.NotEqual(prints[0], prints[2]);
     }

@@ -21,7 +21,7 @@ public sealed class TrainingRecipeTests : IDisposable
         Assert.Equal((TrainingMethod.Lora, 8, 16.0, 0.0, true, LoraStart.Kaiming), (recipe.Method, recipe.LoraRank, recipe.Alpha, recipe.LoraDropout, recipe.LoraTarget.IsAll, recipe.LoraStart));
         Assert.Equal((8, 1, 3.0, null, 5e-5, 0.0), (recipe.BatchSize, recipe.AccumulationSteps, recipe.Epochs, recipe.MaxSteps, recipe.LearningRate, recipe.WeightDecay));
         Assert.Equal((0.9, 0.999, 1e-8, 1.0, ScheduleKind.Linear, 0.0), (recipe.AdamBeta1, recipe.AdamBeta2, recipe.AdamEpsilon, recipe.MaxGradNorm, recipe.Schedule, recipe.WarmupRatio));
-        Assert.Equal((2048, false, false, 42L, true, 500), (recipe.CutoffLength, recipe.Packing, recipe.TrainOnPrompt, recipe.Seed, recipe.Shuffle, recipe.SaveSteps));
+        Assert.Equal((2048, false, false, 42, true, 500), (recipe.CutoffLength, recipe.Packing, recipe.TrainOnPrompt, recipe.Seed, recipe.Shuffle, recipe.SaveSteps));
     }
 
     [Fact]
@@ -51,6 +51,8 @@ public sealed class TrainingRecipeTests : IDisposable
             eval_steps: 50
             memory_budget: 1.5 GiB
             parent: support/
+            formatting: ShareGPT
+            columns: {messages: turns, system: who}
             template: null
             """);
         Assert.Equal((Path.Combine(_folder, "bases", "llama"), Path.GetFullPath(Path.Combine(_folder, "..", "out")), "support"), (recipe.ModelPath, recipe.OutputFolder, recipe.Parent));
@@ -59,6 +61,8 @@ public sealed class TrainingRecipeTests : IDisposable
         Assert.Equal(["q_proj", "v_proj"], recipe.LoraTarget.Names);
         Assert.Equal([("down_proj", 2.0), ("layers.1.self_attn.q_proj", 6.0)], recipe.RankPattern.Select(p => (p.Key.Source, p.Value)));
         Assert.Equal([("o_proj", 3.0)], recipe.AlphaPattern.Select(p => (p.Key.Source, p.Value)));
+        DataOptions data = recipe.ToDataOptions(256);
+        Assert.Equal(("sharegpt", "turns", "who", "input", 0.1, 256), (data.Format, data.Columns.Messages, data.Columns.System, data.Columns.Query, data.ValidationSize, data.VocabularySize));
         Assert.Equal((1, 2, 1610612736L, null), (recipe.ModulesToSave.Count, recipe.LayersToTransform!.Count, recipe.MemoryBudgetBytes, recipe.Template));
     }
 
@@ -85,6 +89,8 @@ public sealed class TrainingRecipeTests : IDisposable
             lr_scheduler_type: cosin
             dataset: {a: [1]}
             lora_target: "(q_proj"
+            columns: {promt: a}
+            template: chatmI
             """);
         Assert.EndsWith("recipe.yaml", refusal.FilePath, StringComparison.Ordinal);
         Assert.Equal(
@@ -94,6 +100,8 @@ public sealed class TrainingRecipeTests : IDisposable
             "line 3: lora_alpha: expected a number above 0, found 'eight'",
             "line 10: lora_target: expected all, module names or a regular expression, found '(q_proj'",
             "line 5: use_dora: expected true or false, found 'perhaps'",
+            "line 11: columns: expected a map from prompt, query, response, history, system, messages, tools, text to names of fields, found a map of 1",
+            "line 12: template: expected alpaca, chatml, llama3, plain or a Jinja file, found 'chatmI'",
             "line 4: per_device_train_batch_size: expected a whole number from 1 to 65536, found '0'",
             "line 8: lr_scheduler_type: expected linear, cosine, constant, constant_with_warmup, cosine_with_min_lr or polynomial, found 'cosin'",
             "model_name_or_path: is missing",
@@ -157,6 +165,9 @@ public sealed class TrainingRecipeTests : IDisposable
             bias: all
             additional_target: [lm_head, norm]
             val_size: 0.05
+            columns: {prompt: "a: b", text: '<x>'}
+            template: plain
+            document_separator: "<|end|>\t"
             eval_steps: 3
             max_steps: 7
             memory_budget: 2GB
