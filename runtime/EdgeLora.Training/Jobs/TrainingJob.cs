@@ -61,7 +61,7 @@ public sealed class TrainingJob : IDisposable
         CheckRows(model.Config, setup);
         (_engine, _model, Setup) = (engine, model, setup);
         TrainingRecipe recipe = setup.Recipe;
-        _order = new(setup.Train.Count, (int)recipe.Seed, recipe.Shuffle);
+        _order = new(setup.Train.Count, recipe.Seed, recipe.Shuffle);
         _batchesPerEpoch = (setup.Train.Count + recipe.BatchSize - 1) / recipe.BatchSize;
         TotalSteps = recipe.TotalSteps(_batchesPerEpoch);
         _schedule = LearningRateSchedule.Of(recipe, TotalSteps);
