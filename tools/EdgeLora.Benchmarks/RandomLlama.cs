@@ -47,7 +47,7 @@ internal static class RandomLlama
             tensors.Add((name, PeftPart.B, Random(name, DType.F32, new Shape(outputs, rank), seed++)));
         }
         PeftConfig config = new() { Rank = rank, Alpha = rank, TargetModules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] };
-        PeftAdapter.Write(folder, config, tensors);
+        PeftAdapter.Create(folder, config, tensors).Write(folder);
     }
 
     private static IEnumerable<Tensor> Tensors(LlamaSizes s, DType type, bool gguf)
