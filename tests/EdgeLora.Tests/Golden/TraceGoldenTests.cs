@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Cpu;
 using EdgeLora.Training;
 using Xunit;
 
@@ -16,11 +17,16 @@ public sealed class TraceGoldenTests
     [Theory, MemberData(nameof(Traces))]
     public void Reference_backend_trains_like_PEFT(string name) => Check(SharedFolder.Require("fixtures/training/" + name), new ReferenceBackend());
 
+    [Theory, MemberData(nameof(Traces))]
+    public void Cpu_backend_trains_like_PEFT(string name) => Check(SharedFolder.Require("fixtures/training/" + name), new CpuBackend());
+
     [Fact]
     public void A_Q8_0_base_trains_the_same_from_its_blocks()
     {
         string folder = SharedFolder.Require("fixtures/training/lora_q8_base");
-        Check(folder, new ReferenceBackend(), Path.Combine(folder, "../bases/llama-q8/model.gguf"));
+        string gguf = Path.Combine(folder, "../bases/llama-q8/model.gguf");
+        Check(folder, new ReferenceBackend(), gguf);
+        Check(folder, new CpuBackend(), gguf);
     }
 
     [Fact]

@@ -1,0 +1,159 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using EdgeLora.Training;
+using Spectre.Console;
+
+namespace EdgeLora.Cli.Training;
+
+/// <summary>Shows how far jobs are: a table that stays in place on a terminal, lines every logging_steps elsewhere, or JSON.</summary>
+internal sealed class TrainingProgress
+{
+    private readonly CommandIo _io;
+    private readonly bool _json;
+    private readonly JobScheduler _scheduler;
+    private readonly TrainingEngine _engine;
+    private readonly Dictionary<TrainingJob, JobView> _views = [];
+    private LiveDisplayContext? _live;
+    private long _shown;
+
+    public TrainingProgress(CommandIo io, JobScheduler scheduler, TrainingEngine engine, bool json)
+    {
+        (_io, _scheduler, _engine, _json) = (io, scheduler, engine, json);
+        scheduler.StatusChanged += job => View(job).Start();
+        scheduler.StepTaken += OnStep;
+        scheduler.Evaluated += OnEvaluation;
+    }
+
+    /// <summary>Runs the work under the display.</summary>
+    public void Run(Action work)
+    {
+        if (_json || _io.OutputRedirected)
+        {
+            work();
+            return;
+        }
+        _io.Console().Live(Render()).Start(context =>
+        {
+            _live = context;
+            work();
+            context.UpdateTarget(Render());
+        });
+        _live = null;
+    }
+
+    /// <summary>One line a job: how it ended.</summary>
+    public void Summary()
+    {
+        if (_json)
+            return;
+        foreach (TrainingJob job in _scheduler.Jobs)
+        {
+            JobView view = View(job);
+            string gain = view is { Before: { } before, After: { } after } ? FormattableString.Invariant($", evaluation {before.Loss:F4} -> {after.Loss:F4} (perplexity {before.Perplexity:F2} -> {after.Perplexity:F2}, exact match {before.ExactMatch:P1} -> {after.ExactMatch:P1})") : "";
+            _io.Output.WriteLine(FormattableString.Invariant($"{job.Name}: {job.Status.ToString().ToLowerInvariant()} after {job.Step} steps{gain}{(job.StoppedEarly is { } early ? $"; {early}" : "")}; {job.Recipe.OutputFolder}"));
+        }
+        _io.Output.Flush();
+    }
+
+    private void OnStep(TrainingJob job, StepMetrics metrics)
+    {
+        JobView view = View(job);
+        view.Tokens += metrics.Tokens;
+        view.Loss = view.Steps++ == 0 ? metrics.Loss : 0.9 * view.Loss + 0.1 * metrics.Loss;
+        if (_json)
+            _io.WriteJson(w =>
+            {
+                w.WriteString("job", job.Name);
+                w.WriteNumber("step", metrics.Step);
+                w.WriteNumber("loss", metrics.Loss);
+                w.WriteNumber("grad_norm", metrics.GradNorm);
+                w.WriteNumber("learning_rate", metrics.LearningRate);
+                w.WriteNumber("epoch", metrics.Epoch);
+            });
+        else if (_live is not null)
+            Refresh();
+        else if (metrics.Step % job.Recipe.LoggingSteps == 0 || metrics.Step == job.TotalSteps)
+            Write(FormattableString.Invariant($"{job.Name}: step {metrics.Step}/{job.TotalSteps}, epoch {metrics.Epoch:F2}, loss {metrics.Loss:F4}, gradient norm {metrics.GradNorm:F3}, rate {metrics.LearningRate:E2}, {view.TokensPerSecond:F0} tokens/s, {Remaining(job, view)} left, {Memory(job)}"));
+    }
+
+    private void OnEvaluation(TrainingJob job, EvaluationMetrics metrics)
+    {
+        JobView view = View(job);
+        view.Before ??= metrics;
+        view.After = metrics;
+        if (_json)
+            _io.WriteJson(w =>
+            {
+                w.WriteString("job", job.Name);
+                w.WriteNumber("step", metrics.Step);
+                w.WriteNumber("eval_loss", metrics.Loss);
+                w.WriteNumber("eval_perplexity", Math.Min(metrics.Perplexity, double.MaxValue));
+                w.WriteNumber("eval_accuracy", metrics.Accuracy);
+                w.WriteNumber("eval_exact_match", metrics.ExactMatch);
+            });
+        else if (_live is null)
+            Write(FormattableString.Invariant($"{job.Name}: evaluation at step {metrics.Step}: loss {metrics.Loss:F4}, perplexity {metrics.Perplexity:F2}, accuracy {metrics.Accuracy:P1}, exact match {metrics.ExactMatch:P1}"));
+    }
+
+    // A terminal cannot show more than some pictures a second.
+    private void Refresh()
+    {
+        if (Stopwatch.GetElapsedTime(_shown).TotalMilliseconds < 100)
+            return;
+        _shown = Stopwatch.GetTimestamp();
+        _live!.UpdateTarget(Render());
+    }
+
+    private Table Render()
+    {
+        Table table = new Table().AddColumns("job", "status", "step", "epoch", "loss", "rate", "tokens/s", "left", "memory");
+        foreach (TrainingJob job in _scheduler.Jobs)
+        {
+            JobView view = View(job);
+            table.AddRow(Markup.Escape(job.Name), job.Status.ToString().ToLowerInvariant(), FormattableString.Invariant($"{job.Step}/{job.TotalSteps}"),
+                FormattableString.Invariant($"{job.Last?.Epoch ?? 0:F2}"), view.Steps == 0 ? "" : view.Loss.ToString("F4", CultureInfo.InvariantCulture),
+                job.Last is null ? "" : job.Last.LearningRate.ToString("E2", CultureInfo.InvariantCulture), view.TokensPerSecond.ToString("F0", CultureInfo.InvariantCulture), Remaining(job, view), Memory(job));
+        }
+        return table;
+    }
+
+    private string Memory(TrainingJob job) => FormattableString.Invariant($"{(job.TrainerBytes + Math.Min(job.ActivationBytes, _engine.ActivationBytes)) / 1048576.0:F1} MiB");
+
+    private static string Remaining(TrainingJob job, JobView view) =>
+        view.Steps == 0 ? "" : TimeSpan.FromSeconds(Math.Round(view.Seconds / view.Steps * (job.TotalSteps - job.Step))).ToString("c", CultureInfo.InvariantCulture);
+
+    private void Write(string line)
+    {
+        _io.Output.WriteLine(line);
+        _io.Output.Flush();
+    }
+
+    private JobView View(TrainingJob job)
+    {
+        if (!_views.TryGetValue(job, out JobView? view))
+            _views[job] = view = new();
+        return view;
+    }
+
+    private sealed class JobView
+    {
+        private long _started;
+
+        public long Tokens;
+        public long Steps;
+        public double Loss;
+        public EvaluationMetrics? Before;
+        public EvaluationMetrics? After;
+
+        public double Seconds => _started == 0 ? 0 : Stopwatch.GetElapsedTime(_started).TotalSeconds;
+
+        public double TokensPerSecond => Seconds > 0 ? Tokens / Seconds : 0;
+
+        public void Start()
+        {
+            if (_started == 0)
+                _started = Stopwatch.GetTimestamp();
+        }
+    }
+}
