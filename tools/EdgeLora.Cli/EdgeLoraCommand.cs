@@ -26,7 +26,7 @@ public static class EdgeLoraCommand
     /// <summary>Runs one command; Ctrl-C cancels it.</summary>
     public static async Task<int> InvokeAsync(string[] args, CommandIo io, bool inProcess = false)
     {
-        ParseResult result = Create(io).Parse(args, s_parser);
+        ParseResult result = Create(io).Parse(TrainVerb.Spell(args), s_parser);
         if (result.Errors.Count > 0 && result.Action is not HelpAction)
         {
             foreach (string message in result.Errors.Select(e => e.Message).Distinct())

@@ -14,19 +14,8 @@ public static class JobSetups
     /// <param name="parentFingerprint">Of the parent's tensors; empty below the root.</param>
     public static (JobSetup Setup, TrainableSummary Summary, DataReport Data) Of(TrainingRecipe recipe, DecoderModel model, Tokenizer? tokenizer, AdapterPath parent, string parentFingerprint)
     {
-        TrainingData data = TrainingData.Load(new DataOptions
-        {
-            Files = recipe.Dataset,
-            ValidationFiles = recipe.EvalDataset,
-            Template = recipe.Template,
-            TrainOnPrompt = recipe.TrainOnPrompt,
-            CutoffLength = Math.Min(recipe.CutoffLength, model.Config.ContextLength),
-            Packing = recipe.Packing,
-            ValidationSize = recipe.ValidationSize,
-            Seed = (int)recipe.Seed,
-            MaxSamples = recipe.MaxSamples,
-            VocabularySize = model.Config.Vocabulary,
-        }, tokenizer, tokenizer?.ChatTemplate is { } source ? ChatTemplate.Parse(source) : null);
+        DataOptions options = recipe.ToDataOptions(model.Config.Vocabulary);
+        TrainingData data = TrainingData.Load(options with { CutoffLength = Math.Min(options.CutoffLength, model.Config.ContextLength) }, tokenizer, tokenizer?.ChatTemplate is { } source ? ChatTemplate.Parse(source) : null);
         string name = Path.GetFileName(Path.TrimEndingDirectorySeparator(recipe.OutputFolder));
         LoraAdapter Start() => StartOf(recipe, model, parent, name);
         TrainableSummary summary;

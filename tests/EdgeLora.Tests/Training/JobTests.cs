@@ -44,13 +44,13 @@ public sealed class JobTests : IDisposable
         {
             string folder = Path.Combine(_folder, $"cut{cut}");
             using (CancellationTokenSource stop = new())
-                Assert.ThrowsAny<OperationCanceledException>(() => Run(folder, [recipe], null, (_, m) =>
+                Assert.ThrowsAny<OperationCanceledException>(() => RunJobs(folder, [recipe], null, (_, m) =>
                 {
                     if (m.Step == cut)
                         stop.Cancel();
                 }, stop.Token));
             Assert.Equal(cut < 2, JobFiles.Newest(folder) is null);
-            Assert.Equal(whole, Run(folder, [recipe], JobFiles.Newest(folder))[0]);
+            Assert.Equal(whole, RunJobs(folder, [recipe], JobFiles.Newest(folder))[0]);
         }
     }
 
@@ -59,7 +59,7 @@ public sealed class JobTests : IDisposable
     {
         string expected = Run("alone", Lora(4, 1))[0];
         List<TrainingJob> jobs = [];
-        string[] results = Run(Path.Combine(_folder, "beside"), [Lora(4, 1), Lora(4, 2) with { LearningRate = 1e30, MaxGradNorm = 0 }], null, null, default, jobs);
+        string[] results = RunJobs(Path.Combine(_folder, "beside"), [Lora(4, 1), Lora(4, 2) with { LearningRate = 1e30, MaxGradNorm = 0 }], null, null, default, jobs);
         Assert.Equal(JobStatus.Faulted, jobs[1].Status);
         Assert.Contains("diverged", jobs[1].Fault!.Message);
         Assert.Equal(JobStatus.Finished, jobs[0].Status);
@@ -117,7 +117,7 @@ public sealed class JobTests : IDisposable
         TrainingRecipe recipe = Lora(4, 1) with { MaxSteps = 40, EvalSteps = 1, EarlyStoppingPatience = 2, LearningRate = 0.5 };
         List<TrainingJob> jobs = [];
         List<double> losses = [];
-        Run(Path.Combine(_folder, "early"), [recipe], null, null, default, jobs, (_, m) => losses.Add(m.Loss));
+        RunJobs(Path.Combine(_folder, "early"), [recipe], null, null, default, jobs, (_, m) => losses.Add(m.Loss));
         Assert.NotNull(jobs[0].StoppedEarly);
         Assert.True(jobs[0].Step < 40);
         // The first evaluation is the base's, the last one that of the restored values.
@@ -129,9 +129,9 @@ public sealed class JobTests : IDisposable
     {
         TrainingRecipe recipe = Lora(4, 1) with { SaveSteps = 2 };
         string folder = Path.Combine(_folder, "mine");
-        Run(folder, [recipe]);
+        RunJobs(folder, [recipe]);
         List<TrainingJob> jobs = [];
-        Run(folder, [recipe with { LearningRate = 0.5 }], JobFiles.Newest(folder), null, default, jobs);
+        RunJobs(folder, [recipe with { LearningRate = 0.5 }], JobFiles.Newest(folder), null, default, jobs);
         Assert.Equal(JobStatus.Faulted, jobs[0].Status);
         Assert.Contains("settings: expected", jobs[0].Fault!.Message);
     }
@@ -154,7 +154,7 @@ public sealed class JobTests : IDisposable
         LoraAdapter Start() => recipe.Method == TrainingMethod.Bottleneck
             ? BottleneckStart.Create(recipe, _model.Sites)
             : LoraAdapter.Fit(AdapterStart.Of(recipe, _model.Sites), _model.Sites, name);
-        return new(engine, _model, new(name, recipe, AdapterPath.Root, "", Start, Rows((int)recipe.Seed, 7), Rows(99, 2)));
+        return new(engine, _model, new(name, recipe, AdapterPath.Root, "", Start, Rows(recipe.Seed, 7), Rows(99, 2)));
     }
 
     private static long Parameters(TrainingJob job)
@@ -176,10 +176,10 @@ public sealed class JobTests : IDisposable
         return rows;
     }
 
-    private string[] Run(string name, params TrainingRecipe[] recipes) => Run(Path.Combine(_folder, name), recipes);
+    private string[] Run(string name, params TrainingRecipe[] recipes) => RunJobs(Path.Combine(_folder, name), recipes);
 
     // What each job wrote: every step's line and the adapter's bytes.
-    private string[] Run(
+    private string[] RunJobs(
         string folder, TrainingRecipe[] recipes, string? resume = null, Action<TrainingJob, StepMetrics>? onStep = null, CancellationToken cancellation = default, List<TrainingJob>? jobs = null,
         Action<TrainingJob, EvaluationMetrics>? onEvaluation = null)
     {

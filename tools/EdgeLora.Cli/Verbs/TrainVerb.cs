@@ -9,6 +9,13 @@ namespace EdgeLora.Cli.Verbs;
 /// <summary><c>train</c>: one or several adapters at once on one base.</summary>
 internal static class TrainVerb
 {
+    /// <summary>A flag may have the recipe's own spelling: <c>--lora_rank</c> is <c>--lora-rank</c>.</summary>
+    public static string[] Spell(string[] args) => args is not ["train", ..] ? args : Array.ConvertAll(args, a =>
+    {
+        int end = a.IndexOf('=') is int at and >= 0 ? at : a.Length;
+        return a.StartsWith("--", StringComparison.Ordinal) ? a[..end].Replace('_', '-') + a[end..] : a;
+    });
+
     public static Command Create(CommandIo io)
     {
         Command command = new("train", "Train adapters on one frozen base: one recipe or flags alone, or several recipes at once, fused along the batch axis.");
@@ -23,7 +30,7 @@ internal static class TrainVerb
         List<(RecipeField Field, Option<string[]> Option)> fields = [];
         foreach (RecipeField field in RecipeFields.All)
         {
-            Option<string[]> option = new("--" + field.Name.Replace('_', '-'), [.. field.Aliases.Prepend(field.Name).SelectMany(a => new[] { "--" + a, "--" + a.Replace('_', '-') }).Distinct().Where(a => a != "--" + field.Name.Replace('_', '-'))])
+            Option<string[]> option = new("--" + field.Name.Replace('_', '-'), [.. field.Aliases.Select(a => "--" + a.Replace('_', '-'))])
             {
                 Description = $"{field.Help} Expects {field.Expects}. Default: {field.Default}.",
                 Arity = field.IsSwitch ? ArgumentArity.ZeroOrOne : ArgumentArity.OneOrMore,
