@@ -164,7 +164,7 @@ public sealed class JobFiles
         yield return ("method", r.Method.ToString());
         yield return ("total_steps", _job.TotalSteps.ToString(CultureInfo.InvariantCulture));
         yield return ("settings", FormattableString.Invariant(
-            $"{r.Optimizer} lr {r.LearningRate} betas {r.AdamBeta1} {r.AdamBeta2} eps {r.AdamEpsilon} decay {r.WeightDecay} clip {r.MaxGradNorm} {r.Schedule} warmup {r.WarmupOf(_job.TotalSteps)} batch {r.BatchSize}x{r.AccumulationSteps} seed {r.Seed} shuffle {r.Shuffle} dropout {r.LoraDropout}"));
+            $"{r.Optimizer} lr {r.LearningRate} betas {r.AdamBeta1} {r.AdamBeta2} eps {r.AdamEpsilon} decay {r.WeightDecay} clip {r.MaxGradNorm} {r.Schedule} warmup {r.WarmupOf(_job.TotalSteps)} batch {r.BatchSize}x{r.AccumulationSteps} seed {r.Seed} shuffle {r.Shuffle} dropout {_job.Adapter!.Adapter.Config.Dropout}"));
     }
 
     private PeftAdapter Trained() => AdapterOutput.Of(_job.Adapter!.Adapter, _job.Trainer!.Tensors.Select(t => (t.Key, t.InFileOrder(t.Value))));

@@ -24,10 +24,13 @@ public static class JobSetups
         return (new(name, recipe, parent, parentFingerprint, Start, data.Train, data.Validation), summary, data.Report);
     }
 
+    // As PEFT's own fixtures have it: from the adapter's folder to the base's.
+    private static string BaseName(TrainingRecipe recipe, DecoderModel model) => Path.GetRelativePath(Path.GetFullPath(recipe.OutputFolder), Path.GetFullPath(model.Checkpoint.Path)).Replace('\\', '/');
+
     private static LoraAdapter StartOf(TrainingRecipe recipe, DecoderModel model, AdapterPath parent, string name) => recipe.Method switch
     {
         TrainingMethod.Full or TrainingMethod.Freeze => PartialStart.Create(recipe, model.Sites),
         TrainingMethod.Bottleneck => recipe.AdapterInit is { } init ? LoraAdapter.Load(init, name, model.Sites) : BottleneckStart.Create(recipe, model.Sites),
-        _ => LoraAdapter.Fit(AdapterStart.Of(recipe, model.Sites, parent.Table, recipe.ModelPath), model.Sites, name),
+        _ => LoraAdapter.Fit(AdapterStart.Of(recipe, model.Sites, parent.Table, BaseName(recipe, model)), model.Sites, name),
     };
 }

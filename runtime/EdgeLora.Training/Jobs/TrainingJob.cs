@@ -48,7 +48,7 @@ public sealed class TrainingJob : IDisposable
     private readonly ITrainableModel _model;
     private readonly ExampleOrder _order;
     private readonly LearningRateSchedule _schedule;
-    private readonly Dropout? _dropout;
+    private Dropout? _dropout;
     private readonly int _batchesPerEpoch;
     private List<IReadOnlyList<TrainingExample>> _batches = [];
     private int _nextBatch;
@@ -65,7 +65,6 @@ public sealed class TrainingJob : IDisposable
         _batchesPerEpoch = (setup.Train.Count + recipe.BatchSize - 1) / recipe.BatchSize;
         TotalSteps = recipe.TotalSteps(_batchesPerEpoch);
         _schedule = LearningRateSchedule.Of(recipe, TotalSteps);
-        _dropout = recipe.LoraDropout > 0 ? new(recipe.LoraDropout) : null;
         int longest = setup.Train.Concat(setup.Validation).Max(e => e.InputIds.Length);
         ActivationBytes = TrainingMemory.ActivationBytes(model.Config, (long)longest * Math.Min(recipe.BatchSize, setup.Train.Count), recipe.GradientCheckpointing);
     }
@@ -121,7 +120,10 @@ public sealed class TrainingJob : IDisposable
     /// <summary>Makes its tensors. Throws <see cref="ModelFileException"/> where the start does not fit the base.</summary>
     public void Start()
     {
-        Adapter = ResidentAdapter.StageTrainable(Setup.Start(), _model.Backend, _dropout);
+        LoraAdapter start = Setup.Start();
+        // An adapter that training goes on from brings its own.
+        _dropout = start.Config.Dropout > 0 ? new(start.Config.Dropout) : null;
+        Adapter = ResidentAdapter.StageTrainable(start, _model.Backend, _dropout);
         AdapterPath path = PathResolver.Extend(Setup.Parent, Name, _model.Sites, _model.Backend, Adapter);
         Dictionary<string, ParameterGroup> groups = [];
         foreach (ParameterGroup group in ParameterGroups.Of(Recipe, [.. Adapter.Trainables().Select(t => new TrainedTensor(t.Key, t.Tensor.Shape, KindOf(t)))]))
