@@ -71,6 +71,7 @@ public static class EdgeLoraCommand
             TreeVerb.Create(io),
             InspectVerb.Create(io),
             ConvertVerb.Create(io),
+            InitVerb.Create(io),
             TrainVerb.Create(io),
             MergeVerb.Create(io),
             EvalVerb.Create(io),

@@ -7,10 +7,8 @@ namespace EdgeLora.Cli;
 /// <summary>The tensors of a base with a path merged in. What the path changes is F32 and computed when it is written, one tensor at a time; the rest keeps its stored form.</summary>
 internal sealed class MergedModel
 {
-    private static readonly string[] s_copied =
-    [
-        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.json", "merges.txt",
-    ];
+    private const string GenerationName = "generation_config.json";
+
     private readonly Dictionary<string, Tensor> _tensors;
     private readonly BaseCheckpoint _checkpoint;
     private readonly Action<long, long> _progress;
@@ -62,9 +60,9 @@ internal sealed class MergedModel
             config = System.Text.Encoding.UTF8.GetBytes(fields.ToJsonString());
         }
         AtomicFile.WriteBytes(Path.Combine(folder, "config.json"), config);
-        foreach (string name in s_copied)
-            if (File.Exists(Path.Combine(_checkpoint.Path, name)))
-                File.Copy(Path.Combine(_checkpoint.Path, name), Path.Combine(folder, name));
+        Tokenizer.CopyFiles(_checkpoint.Path, folder);
+        if (File.Exists(Path.Combine(_checkpoint.Path, GenerationName)))
+            File.Copy(Path.Combine(_checkpoint.Path, GenerationName), Path.Combine(folder, GenerationName));
     }
 
     // True when a tied head and its table part: each then has a weight of its own.

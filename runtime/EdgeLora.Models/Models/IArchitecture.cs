@@ -13,6 +13,9 @@ public interface IArchitecture
 
     /// <summary>Takes the weights; shape faults are collected in <paramref name="build"/>.</summary>
     DecoderWeights Load(ModelConfig config, SiteBuilder build);
+
+    /// <summary>Whether a fresh model's projections into the residual stream start smaller by √(2·layers). Source: huggingface/transformers, each model's _init_weights.</summary>
+    bool ScalesResidualStart => false;
 }
 
 /// <summary>The architectures, one line each.</summary>

@@ -3,10 +3,13 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>Takes weights by name and shape, brings them to the backend and numbers the sites as it goes.</summary>
-public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backend)
+/// <param name="checkpoint">Where they are.</param>
+/// <param name="backend">Where they go; null takes none and only notes what is asked for.</param>
+public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? backend)
 {
     private readonly WeightStore _store = new(checkpoint.Path, checkpoint.Weights.Tensors);
     private readonly List<ModelSite> _sites = [];
+    private readonly List<PlannedWeight> _asked = [];
     private readonly Dictionary<string, DeviceTensor> _taken = [];
 
     /// <summary>The checkpoint being read.</summary>
@@ -21,6 +24,9 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
     /// <summary>Sites so far, in index order.</summary>
     public IReadOnlyList<ModelSite> Sites => _sites;
 
+    /// <summary>Weights that were asked for without a backend to bring them to.</summary>
+    internal IReadOnlyList<PlannedWeight> Asked => _asked;
+
     /// <summary>A linear layer [O, I] (Conv1D: [I, O]) with an optional bias.</summary>
     /// <param name="name">Module name for adapters.</param>
     /// <param name="stored">Module name in the checkpoint.</param>
@@ -32,8 +38,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
     public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0)
     {
         bool inputMajor = conv1D && !checkpoint.TransposedConv1D;
-        DeviceTensor? weight = inputMajor ? Take($"{stored}.weight", inputs, outputs) : Take($"{stored}.weight", outputs, inputs);
-        DeviceTensor? b = bias ? Take($"{stored}.bias", outputs) : null;
+        DeviceTensor? weight = inputMajor ? Take(name, WeightRole.Linear, $"{stored}.weight", inputs, outputs) : Take(name, WeightRole.Linear, $"{stored}.weight", outputs, inputs);
+        DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
         int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : null;
         _sites.Add(new(name, Linear: site, RowOrder: order));
@@ -51,8 +57,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
     /// <summary>A norm of width <paramref name="width"/>.</summary>
     public NormSite Norm(string name, string stored, int width, float epsilon, bool bias = false)
     {
-        DeviceTensor? gain = Take($"{stored}.weight", width);
-        DeviceTensor? b = bias ? Take($"{stored}.bias", width) : null;
+        DeviceTensor? gain = Take(name, WeightRole.Gain, $"{stored}.weight", width);
+        DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", width) : null;
         NormSite site = new(name, _sites.Count, gain!, b, epsilon);
         _sites.Add(new(name, Norm: site));
         return site;
@@ -61,16 +67,21 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend backe
     /// <summary>A table [<paramref name="rows"/>, <paramref name="width"/>].</summary>
     public EmbeddingSite Embedding(string name, string stored, int rows, int width)
     {
-        EmbeddingSite site = new(name, _sites.Count, Take($"{stored}.weight", rows, width)!);
+        EmbeddingSite site = new(name, _sites.Count, Take(name, WeightRole.Embedding, $"{stored}.weight", rows, width)!);
         _sites.Add(new(name, Embedding: site));
         return site;
     }
 
-    // A fault leaves a null weight behind; the model throws all faults together before any site is used.
-    private DeviceTensor? Take(string name, params ReadOnlySpan<long> shape)
+    // A fault, as a plan, leaves a null weight behind; the model throws all faults together before any site is used.
+    private DeviceTensor? Take(string module, WeightRole role, string name, params ReadOnlySpan<long> shape)
     {
         if (_taken.TryGetValue(name, out DeviceTensor? known))
             return known;
+        if (backend is null)
+        {
+            _asked.Add(new(name, module, new Shape(shape), role));
+            return null;
+        }
         if (_store.Take(name, shape) is not { } tensor)
             return null;
         ByteLength += tensor.ByteLength;

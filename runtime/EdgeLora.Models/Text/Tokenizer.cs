@@ -84,6 +84,9 @@ public sealed class Tokenizer
     /// <exception cref="ModelFileException">The file is broken or of an unknown kind.</exception>
     public static Tokenizer Load(string path) => TokenizerFiles.Load(path);
 
+    /// <summary>Copies the files that make a tokenizer, its settings and chat template from one model folder into another. Throws <see cref="IOException"/> as the file system does.</summary>
+    public static void CopyFiles(string folder, string target) => TokenizerFiles.Copy(folder, target);
+
     /// <summary>Reads the <c>tokenizer.ggml.*</c> metadata of a GGUF file; <paramref name="file"/> names it in errors.</summary>
     /// <exception cref="ModelFileException">The metadata is broken or of an unknown kind.</exception>
     public static Tokenizer FromGguf(IReadOnlyDictionary<string, object> metadata, string file) => GgufVocabulary.Read(metadata, file);

@@ -6,6 +6,17 @@ namespace EdgeLora.Models;
 /// <summary>Chooses the reader for a path and joins what it gives with the configuration beside it.</summary>
 internal static class TokenizerFiles
 {
+    private static readonly string[] s_names =
+        ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.json", "merges.txt", "vocab.txt"];
+
+    /// <summary>Copies what is there.</summary>
+    public static void Copy(string folder, string target)
+    {
+        foreach (string name in s_names)
+            if (File.Exists(Path.Combine(folder, name)))
+                File.Copy(Path.Combine(folder, name), Path.Combine(target, name));
+    }
+
     /// <summary>Loads; flags given here stand in for those of tokenizer_config.json.</summary>
     public static Tokenizer Load(string path, bool? addBosToken = null, bool? addEosToken = null)
     {

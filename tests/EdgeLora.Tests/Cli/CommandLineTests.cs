@@ -53,7 +53,7 @@ public sealed class CommandLineTests : IDisposable
     {
         (int code, string output, _) = Run(null, "--help");
         Assert.Equal(0, code);
-        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "merge", "eval", "logits", "tokenize", "devices", "verify" })
+        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "init", "merge", "eval", "logits", "tokenize", "devices", "verify" })
             Assert.Contains($"\n  {verb} ", output);
     }
 

@@ -11,6 +11,9 @@ public sealed class Gpt2 : IArchitecture
     public IReadOnlyList<string> ModelTypes => ["gpt2"];
 
     /// <inheritdoc/>
+    public bool ScalesResidualStart => true;
+
+    /// <inheritdoc/>
     public ModelConfig ReadConfig(BaseCheckpoint checkpoint)
     {
         HfConfig c = checkpoint.Config;
