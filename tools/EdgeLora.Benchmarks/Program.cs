@@ -12,13 +12,13 @@ using EdgeLora;
 using EdgeLora.Benchmarks;
 using Perfolizer.Horology;
 
-// One process and short jobs: all subjects take a few minutes. UnrollFactor 1, for one call may take a second.
+// One process and short jobs: all subjects take a few minutes. One call may take a second, so it may be an iteration of its own. Medians, for a machine is rarely quiet.
 Job job = Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
-    .WithWarmupCount(1).WithIterationCount(5).WithIterationTime(TimeInterval.FromMilliseconds(300)).WithUnrollFactor(1).WithId("short");
+    .WithWarmupCount(2).WithIterationCount(7).WithIterationTime(TimeInterval.FromMilliseconds(300)).WithMinInvokeCount(1).WithUnrollFactor(1).WithId("short");
 IConfig config = ManualConfig.CreateEmpty()
     .AddJob(job).AddDiagnoser(new MemoryDiagnoser(new MemoryDiagnoserConfig(displayGenColumns: false))).AddExporter(MarkdownExporter.GitHub)
     .AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Params, DefaultColumnProviders.Metrics)
-    .AddColumn(TargetMethodColumn.Type, TargetMethodColumn.Method, StatisticColumn.Mean, StatisticColumn.StdDev)
+    .AddColumn(TargetMethodColumn.Type, TargetMethodColumn.Method, StatisticColumn.Median, StatisticColumn.Min, StatisticColumn.Max)
     .WithSummaryStyle(SummaryStyle.Default.WithTimeUnit(TimeUnit.Microsecond));
 
 string version = typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;

@@ -18,7 +18,7 @@ public sealed class TokenConfig : ManualConfig
 
         public string ColumnName => "tokens/s";
 
-        public string Legend => "Tokens a second: 1 / Mean";
+        public string Legend => "Tokens a second: 1 / Median";
 
         public bool AlwaysShow => true;
 
@@ -35,7 +35,7 @@ public sealed class TokenConfig : ManualConfig
         public bool IsDefault(Summary summary, BenchmarkCase benchmarkCase) => false;
 
         public string GetValue(Summary summary, BenchmarkCase benchmarkCase) =>
-            summary[benchmarkCase]?.ResultStatistics is { } statistics ? (1e9 / statistics.Mean).ToString("N1", CultureInfo.InvariantCulture) : "NA";
+            summary[benchmarkCase]?.ResultStatistics is { } statistics ? (1e9 / statistics.Median).ToString("N1", CultureInfo.InvariantCulture) : "NA";
 
         public string GetValue(Summary summary, BenchmarkCase benchmarkCase, SummaryStyle style) => GetValue(summary, benchmarkCase);
     }
