@@ -1,4 +1,3 @@
-using EdgeLora.Core;
 using EdgeLora.Models;
 
 namespace EdgeLora.Benchmarks;
@@ -26,37 +25,29 @@ internal static class Bases
         if (Directory.Exists(tree))
             return tree;
         Directory.CreateDirectory(tree);
-        LlamaSizes sizes = LlamaSizes.Of135M;
+        string folder = Path.Combine(tree, "base");
         switch (name)
         {
             case Stories:
-                sizes = WriteStories(Path.Combine(tree, "base"));
+                Llama2cConvert.ToHuggingFace(Path.Combine(s_stories!, "stories260K.bin"), Path.Combine(s_stories!, "tok512.bin"), folder);
                 break;
             case Bf16:
-                RandomLlama.WriteFolder(Path.Combine(tree, "base"), sizes);
+                RandomModel.WriteFolder(folder);
                 break;
             case Q8:
-                RandomLlama.WriteGguf(Path.Combine(tree, "base.gguf"), sizes);
+                RandomModel.WriteGguf(folder + ".gguf");
                 break;
             default:
                 throw new ArgumentException($"{name}: expected one of {string.Join(", ", Names)}");
         }
-        ulong seed = 1000;
+        int seed = 0;
         foreach (string node in new[] { "one", "one/two", "other" })
-            RandomLlama.WriteAdapter(Path.Combine(tree, node), sizes, rank: 8, seed += 1000);
+            RandomModel.WriteAdapter(Path.Combine(tree, node), name == Stories ? folder : null, rank: 8, seed += 1000);
         return tree;
     }
 
     /// <summary>Removes what was made.</summary>
     public static void Delete() => Directory.Delete(s_folder, recursive: true);
-
-    private static LlamaSizes WriteStories(string folder)
-    {
-        string checkpoint = Path.Combine(s_stories!, "stories260K.bin");
-        Llama2cConvert.ToHuggingFace(checkpoint, Path.Combine(s_stories!, "tok512.bin"), folder);
-        using Llama2c c = Llama2c.Open(checkpoint);
-        return new(c.HiddenSize, c.FeedForward, c.Layers, c.Heads, c.KvHeads, c.Vocabulary, c.ContextLength);
-    }
 
     // Beside the checkout: the folder of EdgeLora.sln.
     private static string? Find(string relative)
