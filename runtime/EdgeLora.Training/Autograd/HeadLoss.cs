@@ -20,8 +20,8 @@ public readonly record struct Target(int Row, int Label);
 /// </summary>
 internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDisposable
 {
-    // 8 MiB of logits at a time: they stay in cache between product, softmax and the products back.
-    private const int ChunkFloats = 1 << 21;
+    // 32 MiB of logits at a time: a wide head is read and packed once for some hundred rows, not for some dozens.
+    private const int ChunkFloats = 1 << 23;
 
     private readonly BatchLayout _batch = new();
     private readonly int _chunk = Math.Clamp(ChunkFloats / head.Outputs, 16, 512);

@@ -199,7 +199,7 @@ public sealed class JobFiles
             try
             {
                 using JsonDocument document = JsonDocument.Parse(line);
-                if (document.RootElement.TryGetProperty("step", out JsonElement at) && at.GetInt64() <= step)
+                if (document.RootElement.TryGetProperty("step", out JsonElement at) && at.GetInt64() <= step && !document.RootElement.TryGetProperty(MetricsLine.Final, out _))
                     kept.Append(line).Append('\n');
             }
             catch (JsonException)

@@ -116,7 +116,7 @@ public sealed class JobScheduler : IDisposable
         SetStatus(job, JobStatus.Running);
         if (job.Step == 0)
             Evaluate(entry);
-        if (job.Done)
+        if (job.Done || HasEnough(entry))
             Finish(entry);
     }
 
@@ -168,19 +168,19 @@ public sealed class JobScheduler : IDisposable
             Finish(entry);
     }
 
-    private EvaluationMetrics? Evaluate(Entry entry)
+    private EvaluationMetrics? Evaluate(Entry entry, bool final = false)
     {
         if (entry.Job.Setup.Validation.Count == 0)
             return null;
         EvaluationMetrics metrics = JobEvaluation.Run(_engine, entry.Job);
-        entry.Files!.Append(MetricsLine.Of(metrics));
+        entry.Files!.Append(MetricsLine.Of(metrics, final));
         Evaluated?.Invoke(entry.Job, metrics);
         return metrics;
     }
 
     private static bool IsEnough(Entry entry, EvaluationMetrics metrics)
     {
-        if (entry.Job.Recipe.EarlyStoppingPatience is not { } patience)
+        if (entry.Job.Recipe.EarlyStoppingPatience is null)
             return false;
         if (entry.Progress.BestLoss is not { } best || metrics.Loss < best)
         {
@@ -189,9 +189,14 @@ public sealed class JobScheduler : IDisposable
             return false;
         }
         entry.Progress = entry.Progress with { EvaluationsWithoutGain = entry.Progress.EvaluationsWithoutGain + 1 };
-        if (entry.Progress.EvaluationsWithoutGain < patience)
+        return HasEnough(entry);
+    }
+
+    private static bool HasEnough(Entry entry)
+    {
+        if (entry.Job.Recipe.EarlyStoppingPatience is not { } patience || entry.Progress.EvaluationsWithoutGain < patience)
             return false;
-        entry.Job.StoppedEarly = FormattableString.Invariant($"no gain in {patience} evaluations; the best loss was {best:F4}");
+        entry.Job.StoppedEarly = FormattableString.Invariant($"no gain in {patience} evaluations; the best loss was {entry.Progress.BestLoss:F4}");
         return true;
     }
 
@@ -199,7 +204,7 @@ public sealed class JobScheduler : IDisposable
     {
         if (entry.Job.Recipe.EarlyStoppingPatience is not null)
             entry.Files!.RestoreBest();
-        Evaluate(entry);
+        Evaluate(entry, final: true);
         entry.Files!.SaveResult();
         Saved?.Invoke(entry.Job, entry.Job.Recipe.OutputFolder);
         SetStatus(entry.Job, JobStatus.Finished);

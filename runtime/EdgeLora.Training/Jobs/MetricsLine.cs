@@ -17,8 +17,11 @@ public static class MetricsLine
         w.WriteNumber("tokens", m.Tokens);
     });
 
+    /// <summary>Field of an evaluation's line after the last step: a run that is resumed makes it again.</summary>
+    public const string Final = "final";
+
     /// <summary>An evaluation's line.</summary>
-    public static string Of(EvaluationMetrics m) => Line(w =>
+    public static string Of(EvaluationMetrics m, bool final) => Line(w =>
     {
         w.WriteNumber("step", m.Step);
         w.WriteNumber("eval_loss", m.Loss);
@@ -26,6 +29,8 @@ public static class MetricsLine
         w.WriteNumber("eval_accuracy", m.Accuracy);
         w.WriteNumber("eval_exact_match", m.ExactMatch);
         w.WriteNumber("eval_targets", m.Targets);
+        if (final)
+            w.WriteBoolean(Final, true);
     });
 
     private static string Line(Action<Utf8JsonWriter> fields)
