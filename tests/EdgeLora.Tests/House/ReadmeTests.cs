@@ -1,5 +1,6 @@
 using System.Text;
 using EdgeLora.Models;
+using EdgeLora.Training;
 using Xunit;
 
 namespace EdgeLora.Tests.House;
@@ -14,6 +15,12 @@ public sealed class ReadmeTests
         "Generator generator = new(host.Model, session, new GenerationOptions { MaxTokens = 32 });",
         "await foreach (GeneratedPiece piece in generator.StreamAsync(host.Tokenizer))",
         "session.Switch(host.Enter(\"holmes\"));",
+        "using TrainingEngine engine = new(host.Model);",
+        "using JobScheduler jobs = new(engine, host.Model.BaseFingerprint);",
+        "jobs.StepTaken += (job, step) => Console.WriteLine($\"{job.Name} {step.Step}/{job.TotalSteps}: loss {step.Loss:F3}\");",
+        "(JobSetup setup, TrainableSummary summary, DataReport data) = JobSetups.Of(TrainingRecipe.Read(\"polite.yaml\"), host.Model, host.Tokenizer, host.Enter(\"assistant\"), parentFingerprint: \"\");",
+        "jobs.Add(new TrainingJob(engine, host.Model, setup), summary.Trainable);",
+        "jobs.Run();",
     ];
 
     [Fact]
@@ -29,6 +36,35 @@ public sealed class ReadmeTests
         Assert.NotEmpty(text.ToString().Trim());
         session.Switch(host.Enter("holmes"));
         Assert.Equal("holmes", session.Path.Name);
+    }
+
+    [Fact]
+    public void The_training_snippet_trains_the_recipe()
+    {
+        string folder = Directory.CreateTempSubdirectory("edgelora").FullName;
+        string readme = File.ReadAllText(Path.Combine(SharedFolder.Repository, "README.md"));
+        string recipe = readme[(readme.IndexOf("```yaml", StringComparison.Ordinal) + "```yaml".Length)..];
+        string file = Path.Combine(folder, "polite.yaml");
+        File.WriteAllText(file, recipe[..recipe.IndexOf("```", StringComparison.Ordinal)].Replace("adapters/nano/assistant/kind", "kind").Replace("adapters/nano", Path.Combine(SharedFolder.Repository, "adapters", "nano")));
+        File.WriteAllText(Path.Combine(folder, "polite.jsonl"), """
+            {"instruction": "Correct the sentence.", "input": "He go home.", "output": "Of course! He goes home."}
+            {"instruction": "Name a color.", "output": "With pleasure: red."}
+            """);
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        using TrainingEngine engine = new(host.Model);
+        using JobScheduler jobs = new(engine, host.Model.BaseFingerprint);
+        List<double> losses = [];
+        jobs.StepTaken += (_, step) => losses.Add(step.Loss);
+        (JobSetup setup, TrainableSummary summary, DataReport data) = JobSetups.Of(TrainingRecipe.Read(file), host.Model, host.Tokenizer, host.Enter("assistant"), parentFingerprint: "");
+        jobs.Add(new TrainingJob(engine, host.Model, setup), summary.Trainable);
+        jobs.Run(TestContext.Current.CancellationToken);
+        Assert.Equal(JobStatus.Finished, Assert.Single(jobs.Jobs).Status);
+        Assert.Equal(2, data.TrainRows);
+        Assert.Equal(2, losses.Count);
+        Assert.True(losses[1] < losses[0]);
+        using LoraAdapter adapter = LoraAdapter.Load(Path.Combine(folder, "kind"), "kind", host.Model.Sites);
+        Assert.Equal(8, adapter.MaxRank);
+        Directory.Delete(folder, true);
     }
 
     [Fact]
