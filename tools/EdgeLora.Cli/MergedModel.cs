@@ -4,20 +4,22 @@ using EdgeLora.Models;
 
 namespace EdgeLora.Cli;
 
-/// <summary>The tensors of a base with a path merged in. What the path changes is F32 and computed when it is written, one tensor at a time; the rest keeps its stored form.</summary>
+/// <summary>The tensors of a base with a path merged in. What the path changes is computed when it is written, one tensor at a time; the rest keeps its stored form.</summary>
 internal sealed class MergedModel
 {
     private const string GenerationName = "generation_config.json";
 
     private readonly Dictionary<string, Tensor> _tensors;
     private readonly BaseCheckpoint _checkpoint;
+    private readonly DType _type;
     private readonly Action<long, long> _progress;
     private readonly bool _untie;
     private int _planned, _computed;
 
-    /// <summary>Plans the merge. Throws <see cref="ModelFileException"/> where the base's own layout cannot hold the result.</summary>
-    public MergedModel(DecoderModel model, AdapterPath path, Action<long, long> progress)
+    /// <summary>Plans the merge; what changes is stored as <paramref name="type"/>. Throws <see cref="ModelFileException"/> where the base's own layout cannot hold the result.</summary>
+    public MergedModel(DecoderModel model, AdapterPath path, DType type, Action<long, long> progress)
     {
+        _type = type;
         _checkpoint = model.Checkpoint;
         _progress = progress;
         if (!Directory.Exists(_checkpoint.Path))
@@ -30,9 +32,10 @@ internal sealed class MergedModel
             throw new InvalidOperationException($"{path}: {bottleneck} is a bottleneck adapter, which no weight can hold: it cannot be merged");
         _tensors = new(_checkpoint.Weights.Tensors, StringComparer.Ordinal);
         FaultList faults = new($"merge of {path}");
+        _untie = model.Config.TiedHead && Parts(path.Table[model.Sites.Find(model.Sites.HeadName!)!.Index], path.Table[model.Sites.Find(model.Sites.EmbeddingName)!.Index]);
         foreach (ModelSite site in model.Sites.Sites)
-            if (path.Table[site.Index] is { } adapter)
-                _untie |= Merge(model, site, adapter, faults);
+            if (path.Table[site.Index] is { } adapter && (_untie || !model.Config.TiedHead || site.Name != model.Sites.HeadName))
+                Merge(model, site, adapter, faults);
         faults.ThrowIfAny();
         string head = model.Sites.HeadName + ".weight";
         if (_untie && !_tensors.ContainsKey(head))
@@ -52,43 +55,46 @@ internal sealed class MergedModel
     public void Write(string folder, CancellationToken cancellation)
     {
         Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
-        byte[] config = File.ReadAllBytes(Path.Combine(_checkpoint.Path, "config.json"));
+        JsonObject config = JsonNode.Parse(File.ReadAllBytes(Path.Combine(_checkpoint.Path, "config.json")))!.AsObject();
         if (_untie)
-        {
-            JsonObject fields = JsonNode.Parse(config)!.AsObject();
-            fields["tie_word_embeddings"] = false;
-            config = System.Text.Encoding.UTF8.GetBytes(fields.ToJsonString());
-        }
-        AtomicFile.WriteBytes(Path.Combine(folder, "config.json"), config);
+            config["tie_word_embeddings"] = false;
+        if (Changed > 0)
+            HfConfig.SetType(config, _type);
+        AtomicFile.WriteText(Path.Combine(folder, "config.json"), config.ToJsonString());
         Tokenizer.CopyFiles(_checkpoint.Path, folder);
         if (File.Exists(Path.Combine(_checkpoint.Path, GenerationName)))
             File.Copy(Path.Combine(_checkpoint.Path, GenerationName), Path.Combine(folder, GenerationName));
     }
 
-    // True when a tied head and its table part: each then has a weight of its own.
-    private bool Merge(DecoderModel model, ModelSite site, SiteAdapter adapter, FaultList faults)
+    // Whether a tied head and its table need a weight each. One weight in place of both, as full training leaves it, stays one.
+    private static bool Parts(SiteAdapter? head, SiteAdapter? table) =>
+        (head is not null || table is not null)
+        && (head is null || table is null || head.Steps.Length + table.Steps.Length > 0 || head.Weight != table.Weight || head.Rows?.Values != table.Rows?.Values);
+
+    private void Merge(DecoderModel model, ModelSite site, SiteAdapter adapter, FaultList faults)
     {
-        bool head = site.Name == model.Sites.HeadName && model.Config.TiedHead;
+        bool head = site.Name == model.Sites.HeadName && _untie;
         DeviceTensor stored = AdapterMerge.StoredWeight(site);
         Shape shape = (adapter.Weight ?? stored).Shape;
-        Put(new(head ? site.Name + ".weight" : stored.Name, DType.F32, shape, new ComputedStorage(shape.Elements * sizeof(float), () => Compute(site, adapter))));
+        Put(new(head ? site.Name + ".weight" : stored.Name, _type, shape, new ComputedStorage(_type.Bytes(shape.Elements), () => Compute(site, adapter))));
         _planned++;
         if (AdapterMerge.EffectiveBias(site, adapter) is { } bias)
         {
             if ((site.Linear?.Bias ?? site.Norm?.Bias) is { } own)
-                Put(bias.View(own.Name, bias.Shape));
+                Put(Stored(bias).View(own.Name, bias.Shape));
             else if (bias.ToFloats().Any(x => x != 0))
                 faults.Add($"{site.Name}.bias: the path adds a bias, and the base's layout has no place for it");
         }
-        return model.Config.TiedHead && (head || site.Name == model.Sites.EmbeddingName);
     }
 
     private Tensor Compute(ModelSite site, SiteAdapter adapter)
     {
         Tensor weight = AdapterMerge.EffectiveWeight(site, adapter);
         _progress(++_computed, _planned);
-        return weight;
+        return Stored(weight);
     }
+
+    private Tensor Stored(Tensor tensor) => tensor.Type == _type ? tensor : QuantBlocks.ToTensor(tensor.Name, _type, tensor.Shape, tensor.ToFloats());
 
     private void Put(Tensor tensor)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace EdgeLora.Core;
 
@@ -184,6 +185,15 @@ public sealed class HfConfig
     /// <param name="weights">The checkpoint: its layers and its head must be those that the config promises; null checks the config alone.</param>
     public void ValidateDecoder(IReadOnlyCollection<string>? modelTypes = null, TensorFile? weights = null) =>
         new DecoderRules(this).Check(modelTypes, weights);
+
+    /// <summary>Says in a config that is being written how its weights are stored: <c>dtype</c>, or <c>torch_dtype</c>, its older name. Throws <see cref="NotSupportedException"/> for a type that transformers has no name for.</summary>
+    public static void SetType(JsonObject config, DType type) => config[config.ContainsKey("dtype") ? "dtype" : "torch_dtype"] = type switch
+    {
+        DType.F32 => "float32",
+        DType.F16 => "float16",
+        DType.BF16 => "bfloat16",
+        _ => throw new NotSupportedException($"{type} weights have no dtype"),
+    };
 
     private bool TryElement(string field, out JsonElement element) =>
         _element.TryGetProperty(field, out element) && element.ValueKind != JsonValueKind.Null;

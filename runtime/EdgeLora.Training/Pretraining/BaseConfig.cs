@@ -46,7 +46,7 @@ public sealed class BaseConfig
             f[VocabularyField] = vocabulary;
             foreach ((string role, int? id) in new[] { ("bos_token", tokenizer.BosId), ("eos_token", tokenizer.EosId), ("pad_token", tokenizer.PadId) })
                 SetId(f, given, role, id, faults);
-            f[f.ContainsKey("dtype") ? "dtype" : "torch_dtype"] = type == DType.BF16 ? "bfloat16" : "float32";
+            HfConfig.SetType(f, type);
         });
         faults.ThrowIfAny();
         byte[] utf8 = Write(fields);

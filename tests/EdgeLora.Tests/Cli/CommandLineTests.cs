@@ -99,6 +99,20 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void A_merge_stores_what_it_changed_as_it_is_asked_to()
+    {
+        string wide = Path.Combine(_folder, "wide"), narrow = Path.Combine(_folder, "narrow");
+        Assert.Equal(0, Run(null, "merge", s_tree, "--at", "holmes", "-o", wide).Code);
+        Assert.Equal(0, Run(null, "merge", s_tree, "--at", "holmes", "-o", narrow, "--type", "BF16").Code);
+        using TensorFile a = Safetensors.Open(wide), b = Safetensors.Open(narrow);
+        foreach (Tensor tensor in a.Tensors.Values)
+            Assert.Equal(QuantBlocks.ToTensor("", DType.BF16, tensor.Shape, tensor.ToFloats()).Bytes.ToArray(), b.Tensors[tensor.Name].Bytes.ToArray());
+        Assert.Contains(a.Tensors.Values, t => t.Type == DType.F32);
+        Assert.Equal(("float32", "bfloat16"), (HfConfig.Read(wide).GetString("dtype"), HfConfig.Read(narrow).GetString("dtype")));
+        Assert.Equal(2, Run(null, "merge", s_tree, "--at", "holmes", "-o", Path.Combine(_folder, "other"), "--type", "Q8_0").Code);
+    }
+
+    [Fact]
     public void Tokenize_answers_line_by_line_and_decodes_back()
     {
         (int code, string output, _) = Run("\"Hello there\"\n\"\\u00e9t\\u00e9\"\n", "tokenize", s_tree, "--jsonl");

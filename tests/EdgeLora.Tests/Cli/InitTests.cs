@@ -1,5 +1,6 @@
 using System.Text.Json;
 using EdgeLora.Cli;
+using EdgeLora.Core;
 using EdgeLora.Models;
 using EdgeLora.Tests.Training;
 using Xunit;
@@ -55,6 +56,36 @@ public sealed class InitTests : IDisposable
         Refused(1, "<|no|>", "--text", text, "--vocab-size", "300", "--eos", "<|no|>");
         Refused(1, "no such folder", "--tokenizer", _base.Path("nowhere"));
         Refused(1, "nowhere.txt", "--text", _base.Path("nowhere.txt"), "--vocab-size", "300");
+    }
+
+    [Fact]
+    public void A_base_from_nothing_is_trained_merged_and_carries_a_child()
+    {
+        string text = _base.Write("a.txt", string.Concat(FreshBase.Sentences)), config = _base.Write("config.json", FreshBase.Config("llama", """, "tie_word_embeddings": true""")), start = _base.Path("start"), tree = _base.Path("tree");
+        void Done(params string[] args)
+        {
+            (int code, _, string error) = Run(args);
+            Assert.True(code == 0, error);
+        }
+        Done("init", start, "--config", config, "--text", text, "--vocab-size", "300");
+        string[] train = ["--dataset", text, "--learning-rate", "0.01", "--max-steps", "30"];
+        Done(["train", "--base", start, "--finetuning-type", "full", "--output-dir", _base.Path("full"), .. train]);
+        Done("merge", start, "--adapter", _base.Path("full"), "--type", "BF16", "-o", Path.Combine(tree, "base"));
+        Done(["train", "--base", tree, "--output-dir", Path.Combine(tree, "node"), "--save-steps", "0", .. train]);
+        double[] losses = [Loss(start), Loss(tree), Loss(tree, "--at", "node")];
+        Assert.True(losses[1] < 0.6 * losses[0] && losses[2] < losses[1], string.Join(", ", losses));
+        Assert.Equal(Loss(start, "--adapter", _base.Path("full")), losses[1], 0.01);
+        // The head still is the table.
+        using TensorFile before = Safetensors.Open(start), after = Safetensors.Open(Path.Combine(tree, "base"));
+        Assert.Equal(before.Tensors.Keys, after.Tensors.Keys);
+
+        double Loss(params string[] model)
+        {
+            (int code, string output, string error) = Run(["eval", .. model, "--text", text, "--json"]);
+            Assert.True(code == 0, error);
+            using JsonDocument json = JsonDocument.Parse(output);
+            return json.RootElement.GetProperty("meanNll").GetDouble();
+        }
     }
 
     private static (int Code, string Output, string Error) Run(params string[] args)

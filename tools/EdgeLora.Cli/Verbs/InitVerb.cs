@@ -12,15 +12,9 @@ internal static class InitVerb
         Command command = new("init", "Make a base with random weights as a Hugging Face folder, its byte-level BPE tokenizer trained on texts. Then train it: train --finetuning-type full.");
         Argument<string> output = new("out") { Description = "New folder to write." };
         Option<string> config = new("--config") { Description = "config.json of the model, or its folder; vocab_size and the ids of special tokens may be left out.", Required = true, HelpName = "file" };
-        Option<string> type = new("--type") { Description = "F32 or BF16. Default: F32.", DefaultValueFactory = _ => nameof(DType.F32), HelpName = "type" };
         Option<int> seed = new("--seed") { Description = "Where the random numbers start. Default: 42.", DefaultValueFactory = _ => 42, HelpName = "number" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         TokenizerArguments tokenizer = new();
-        type.Validators.Add(r =>
-        {
-            if (r.GetValueOrDefault<string>() is { } name && name is not (nameof(DType.F32) or nameof(DType.BF16)))
-                r.AddError($"--type {name}: expected F32 or BF16");
-        });
         seed.Validators.Add(r =>
         {
             if (r.GetValueOrDefault<int>() < 0)
@@ -29,16 +23,17 @@ internal static class InitVerb
         command.Add(output);
         command.Add(config);
         tokenizer.AddTo(command);
-        command.Add(type);
+        WeightTypeOption type = new(command, "the weights are");
         command.Add(seed);
         command.Add(json);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
-            string folder = result.GetRequiredValue(output), path = result.GetRequiredValue(config), typeName = result.GetRequiredValue(type);
+            string folder = result.GetRequiredValue(output), path = result.GetRequiredValue(config);
+            DType stored = type.Read(result);
             BaseConfig model = BaseConfig.Read(Directory.Exists(path) ? Path.Combine(path, "config.json") : path);
             RandomBaseSummary made = null!;
             OutputFolder.Write(folder, target =>
-                made = RandomBase.Write(target, model, tokenizer.Write(io, result, target, model.Vocabulary, cancellation), typeName == nameof(DType.BF16) ? DType.BF16 : DType.F32, result.GetValue(seed), cancellation));
+                made = RandomBase.Write(target, model, tokenizer.Write(io, result, target, model.Vocabulary, cancellation), stored, result.GetValue(seed), cancellation));
             if (result.GetValue(json))
                 io.WriteJson(w =>
                 {
@@ -48,11 +43,11 @@ internal static class InitVerb
                     w.WriteNumber("parameters", made.Parameters);
                     w.WriteNumber("tensors", made.Tensors);
                     w.WriteNumber("bytes", made.ByteLength);
-                    w.WriteString("type", typeName);
+                    w.WriteString("type", stored.ToString());
                     w.WriteNumber("seed", result.GetValue(seed));
                 });
             else
-                io.Error.WriteLine(FormattableString.Invariant($"{folder}: {made.ModelType}, {made.Parameters:N0} parameters in {made.Tensors} tensors, {made.ByteLength:N0} bytes of {typeName}; vocabulary {made.Vocabulary}"));
+                io.Error.WriteLine(FormattableString.Invariant($"{folder}: {made.ModelType}, {made.Parameters:N0} parameters in {made.Tensors} tensors, {made.ByteLength:N0} bytes of {stored}; vocabulary {made.Vocabulary}"));
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
         return command;

@@ -13,13 +13,14 @@ internal static class MergeVerb
         Option<string> output = new("--output", "-o") { Description = "New folder to write.", Required = true, HelpName = "folder" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(output);
+        WeightTypeOption type = new(command, "the weights that the node changes are");
         command.Add(json);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             using EdgeHost host = model.Open(result);
             AdapterPath path = model.Enter(host, result);
             string folder = result.GetRequiredValue(output);
-            MergedModel merged = new(host.Model, path, (done, total) => io.Progress("tensors", done, total));
+            MergedModel merged = new(host.Model, path, type.Read(result), (done, total) => io.Progress("tensors", done, total));
             OutputFolder.Write(folder, target => merged.Write(target, cancellation));
             if (result.GetValue(json))
                 io.WriteJson(w =>
