@@ -48,8 +48,8 @@ public sealed unsafe partial class CpuBackend
                     return;
                 RunRegion(_kernels.Training.LinearBefore, _backward, work);
                 BeforeGains();
-                RunRegion(_kernels.Training.LinearLowRanks, _backward, work);
-                RunRegion(_kernels.Training.LinearProducts, _backward, work);
+                RunRegion(_kernels.Training.LinearRows, _backward, work);
+                RunRegion(_kernels.Training.LinearParameters, _backward, work);
             }
             finally
             {

@@ -160,7 +160,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
                 positions = Math.Max(positions, sequence.Past + sequence.Count);
                 work += (long)sequence.Count * (sequence.Past + sequence.Count) * q.Columns;
             }
-            ReserveScratch(positions + 32);
+            ReserveScratch(_kernels.AttentionScratch(positions, shape.HeadSize));
             (_op.Batch, _op.Layer, _op.Shape, _op.Columns) = (batch, layer, shape, q.Columns);
             _op.X = Pointer.In(q);
             _op.Y = Pointer.Out(y);
@@ -206,14 +206,11 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     // Runs what _plan holds.
     private void RunLinear(long work)
     {
-        bool steps = false;
-        for (int i = 0; i < _plan.FinishCount; i++)
-            steps |= _plan.Finishes[i].Steps > 0;
         if (_plan.MaskCount > 0)
             RunRegion(_kernels.LinearMasks, _plan, work);
+        if (_plan.ProductCount > _plan.BaseCount)
+            RunRegion(_kernels.LinearDowns, _plan, work);
         RunRegion(_kernels.LinearProducts, _plan, work);
-        if (steps)
-            RunRegion(_kernels.LinearSteps, _plan, work);
     }
 
     private void RunRegion(delegate*<object, int, int, void> body, object context, long work, long small = SmallProducts)

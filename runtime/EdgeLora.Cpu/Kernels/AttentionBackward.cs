@@ -24,7 +24,8 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
             KeyValueHead(op, op.Batch.Sequences[item / kvHeads], item % kvHeads, op.Scratch[part].Reserve(0));
     }
 
-    private static int Padded(int positions) => (positions + 15) / 16 * 16;
+    // A row of scores, with room for a whole vector past its end.
+    private static int Padded(int positions) => (positions + 31) / 16 * 16;
 
     private static void KeyValueHead(OpArguments op, SequenceSpan sequence, int kvHead, float* scratch)
     {
@@ -41,7 +42,7 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
         {
             int rows = Math.Min(BlockRows, count - t);
             // Positions that some row of the block sees.
-            int first = Visible(op.Shape, t, count).First, seen = Visible(op.Shape, t + rows - 1, count).End - first;
+            int first = Attention<O, V>.Visible(op.Shape, sequence, t).First, seen = Attention<O, V>.Visible(op.Shape, sequence, t + rows - 1).End - first;
             for (int head = kvHead * group; head < (kvHead + 1) * group; head++)
             {
                 long at = (long)(sequence.Start + t) * op.Columns + (long)head * size;
@@ -52,20 +53,18 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
                 Product(dy, op.Columns, 1, rows, valueColumns + first, padded, size, seen, ds, padded, scratch);
                 for (int r = 0; r < rows; r++)
                 {
-                    (int begin, int end) = Visible(op.Shape, t + r, count);
-                    Softmax(p + r * padded, ds + r * padded, begin - first, end - first, seen, op.Shape.Scale);
+                    (int begin, int end) = Attention<O, V>.Visible(op.Shape, sequence, t + r);
+                    float* row = p + (long)r * padded, slope = ds + (long)r * padded;
+                    float inverse = Softmax<O, V>.Exponentials(row + begin - first, end - begin, op.Shape.Scale);
+                    Softmax<O, V>.Backward(row + begin - first, slope + begin - first, end - begin, inverse, op.Shape.Scale);
+                    Hide(row, begin - first, end - first, seen);
+                    Hide(slope, begin - first, end - first, seen);
                 }
                 Product(ds, padded, 1, rows, k + (long)first * keys.Columns, keys.Columns, seen, size, op.Dx + at, op.Columns, scratch);
                 Product(ds, 1, padded, seen, q, op.Columns, rows, size, dk + (long)first * kvWidth, kvWidth, scratch);
                 Product(p, 1, padded, seen, dy, op.Columns, rows, size, dv + (long)first * kvWidth, kvWidth, scratch);
             }
         }
-    }
-
-    private static (int First, int End) Visible(in AttentionShape shape, int t, int count)
-    {
-        int last = shape.Causal ? t : count - 1;
-        return (shape.Window > 0 ? Math.Max(0, last - shape.Window + 1) : 0, last + 1);
     }
 
     // c += a·b, [rows, depth]·[depth, columns].
@@ -76,41 +75,10 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
         OuterProduct<O, V>.Run(outer, 0, rows, 0, columns, scratch);
     }
 
-    // Scores and dp of one row become p and scale·p∘(dp - Σ p∘dp); both 0 where the row does not see.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Softmax(float* p, float* ds, int begin, int end, int seen, float scale)
+    private static void Hide(float* row, int begin, int end, int seen)
     {
-        float max = float.NegativeInfinity;
-        for (int j = begin; j < end; j++)
-        {
-            p[j] *= scale;
-            max = MathF.Max(max, p[j]);
-        }
-        V shift = O.Broadcast(max);
-        double sum = 0, products = 0;
-        for (int j = begin; j < end; j += O.Count)
-        {
-            int rest = Math.Min(O.Count, end - j);
-            if (rest == O.Count)
-                O.Store(Exponential<O, V>.Of(O.Subtract(O.Load(p + j), shift)), p + j);
-            else
-                Partial<O, V>.Store(Exponential<O, V>.Of(O.Subtract(Partial<O, V>.Load(p + j, rest), shift)), p + j, rest);
-        }
-        for (int j = begin; j < end; j++)
-        {
-            sum += p[j];
-            products += (double)p[j] * ds[j];
-        }
-        float inverse = (float)(1 / sum), mean = (float)(products / sum);
-        for (int j = begin; j < end; j++)
-        {
-            p[j] *= inverse;
-            ds[j] = p[j] * (ds[j] - mean) * scale;
-        }
-        new Span<float>(p, begin).Clear();
-        new Span<float>(ds, begin).Clear();
-        new Span<float>(p + end, seen - end).Clear();
-        new Span<float>(ds + end, seen - end).Clear();
+        new Span<float>(row, begin).Clear();
+        new Span<float>(row + end, seen - end).Clear();
     }
 
     private static void Transpose(float* x, long stride, int rows, int columns, float* y, int padded)

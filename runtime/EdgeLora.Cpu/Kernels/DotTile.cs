@@ -3,39 +3,40 @@ using System.Runtime.CompilerServices;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// The inner loop of a product y = W·x whose lanes run over the inputs: some rows of x times three rows of W, one vector accumulator for each pair.
-/// Eight rows where there are 32 registers, four where there are 16; the bits do not depend on which.
+/// The inner loop of a product y = W·x whose lanes run over the inputs: three rows of x times some rows of W, one vector accumulator for each pair.
+/// Eight rows of W where there are 32 registers, four where there are 16; the bits do not depend on which.
 /// </summary>
 internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     /// <summary>Rows of x.</summary>
-    public static int Rows => O.Count == 16 ? 8 : 4;
+    public const int Rows = 3;
 
-    /// <summary>Rows of W.</summary>
-    public const int Outputs = 3;
+    /// <summary>Rows of W: outputs.</summary>
+    public static int Outputs => O.Count == 16 ? 8 : 4;
 
     /// <summary>
-    /// Continues the accumulators (begins them where <paramref name="first"/>) over whole vectors of inputs, and writes them back, or their sums where <paramref name="sums"/> is given:
-    /// [3, Rows] both. Rows past <paramref name="rows"/> repeat the first.
+    /// Continues the accumulators [Rows, Outputs] (begins them where <paramref name="begin"/>) over whole vectors of inputs, and writes their sums to y [Rows, Outputs] where it is given,
+    /// else themselves back. Rows past <paramref name="rows"/> and outputs past <paramref name="outputs"/> repeat the first; such rows are not written, such outputs are.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Run(float* x, long xStride, int rows, float* w, long wStride, int inputs, float* accumulators, bool first, float* sums)
+    public static void Run(float* x, long xStride, int rows, float* w, long wStride, int outputs, int inputs, float* accumulators, bool begin, float* y, long yStride)
     {
         if (O.Count == 16)
-            Eight(x, xStride, rows, w, wStride, inputs, accumulators, first, sums);
+            Eight(x, xStride, rows, w, wStride, outputs, inputs, accumulators, begin, y, yStride);
         else
-            Four(x, xStride, rows, w, wStride, inputs, accumulators, first, sums);
+            Four(x, xStride, rows, w, wStride, outputs, inputs, accumulators, begin, y, yStride);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four(float* x, long xStride, int rows, float* w, long wStride, int inputs, float* accumulators, bool first, float* sums)
+    private static void Four(float* x, long xStride, int rows, float* w, long wStride, int outputs, int inputs, float* accumulators, bool begin, float* y, long yStride)
     {
-        float* x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0), x3 = x + (rows > 3 ? 3 * xStride : 0);
+        float* x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0);
+        float* w1 = w + (outputs > 1 ? wStride : 0), w2 = w + (outputs > 2 ? 2 * wStride : 0), w3 = w + (outputs > 3 ? 3 * wStride : 0);
         V a00 = O.Zero, a01 = O.Zero, a02 = O.Zero;
         V a10 = O.Zero, a11 = O.Zero, a12 = O.Zero;
         V a20 = O.Zero, a21 = O.Zero, a22 = O.Zero;
         V a30 = O.Zero, a31 = O.Zero, a32 = O.Zero;
-        if (!first)
+        if (!begin)
         {
             a00 = O.Load(accumulators);
             a10 = O.Load(accumulators + O.Count);
@@ -50,31 +51,33 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
             a22 = O.Load(accumulators + 10 * O.Count);
             a32 = O.Load(accumulators + 11 * O.Count);
         }
-        for (int k = 0; k < inputs; k += O.Count)
+        for (long k = 0; k < inputs; k += O.Count)
         {
-            V w0 = O.Load(w + k), w1 = O.Load(w + wStride + k), w2 = O.Load(w + 2 * wStride + k);
-            V v = O.Load(x + k);
-            a00 = O.Fma(w0, v, a00);
-            a01 = O.Fma(w1, v, a01);
-            a02 = O.Fma(w2, v, a02);
-            v = O.Load(x1 + k);
-            a10 = O.Fma(w0, v, a10);
-            a11 = O.Fma(w1, v, a11);
-            a12 = O.Fma(w2, v, a12);
-            v = O.Load(x2 + k);
-            a20 = O.Fma(w0, v, a20);
-            a21 = O.Fma(w1, v, a21);
-            a22 = O.Fma(w2, v, a22);
-            v = O.Load(x3 + k);
-            a30 = O.Fma(w0, v, a30);
-            a31 = O.Fma(w1, v, a31);
-            a32 = O.Fma(w2, v, a32);
+            V v0 = O.Load(x + k), v1 = O.Load(x1 + k), v2 = O.Load(x2 + k);
+            V u = O.Load(w + k);
+            a00 = O.Fma(u, v0, a00);
+            a01 = O.Fma(u, v1, a01);
+            a02 = O.Fma(u, v2, a02);
+            u = O.Load(w1 + k);
+            a10 = O.Fma(u, v0, a10);
+            a11 = O.Fma(u, v1, a11);
+            a12 = O.Fma(u, v2, a12);
+            u = O.Load(w2 + k);
+            a20 = O.Fma(u, v0, a20);
+            a21 = O.Fma(u, v1, a21);
+            a22 = O.Fma(u, v2, a22);
+            u = O.Load(w3 + k);
+            a30 = O.Fma(u, v0, a30);
+            a31 = O.Fma(u, v1, a31);
+            a32 = O.Fma(u, v2, a32);
         }
-        if (sums is not null)
+        if (y is not null)
         {
-            O.Sum4(a00, a10, a20, a30, sums);
-            O.Sum4(a01, a11, a21, a31, sums + 4);
-            O.Sum4(a02, a12, a22, a32, sums + 8);
+            O.Sum4(a00, a10, a20, a30, y);
+            if (rows > 1)
+                O.Sum4(a01, a11, a21, a31, y + yStride);
+            if (rows > 2)
+                O.Sum4(a02, a12, a22, a32, y + 2 * yStride);
             return;
         }
         O.Store(a00, accumulators);
@@ -92,9 +95,11 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Eight(float* x, long xStride, int rows, float* w, long wStride, int inputs, float* accumulators, bool first, float* sums)
+    private static void Eight(float* x, long xStride, int rows, float* w, long wStride, int outputs, int inputs, float* accumulators, bool begin, float* y, long yStride)
     {
-        float* x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0), x3 = x + (rows > 3 ? 3 * xStride : 0), x4 = x + (rows > 4 ? 4 * xStride : 0), x5 = x + (rows > 5 ? 5 * xStride : 0), x6 = x + (rows > 6 ? 6 * xStride : 0), x7 = x + (rows > 7 ? 7 * xStride : 0);
+        float* x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0);
+        float* w1 = w + (outputs > 1 ? wStride : 0), w2 = w + (outputs > 2 ? 2 * wStride : 0), w3 = w + (outputs > 3 ? 3 * wStride : 0);
+        float* w4 = w + (outputs > 4 ? 4 * wStride : 0), w5 = w + (outputs > 5 ? 5 * wStride : 0), w6 = w + (outputs > 6 ? 6 * wStride : 0), w7 = w + (outputs > 7 ? 7 * wStride : 0);
         V a00 = O.Zero, a01 = O.Zero, a02 = O.Zero;
         V a10 = O.Zero, a11 = O.Zero, a12 = O.Zero;
         V a20 = O.Zero, a21 = O.Zero, a22 = O.Zero;
@@ -103,7 +108,7 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
         V a50 = O.Zero, a51 = O.Zero, a52 = O.Zero;
         V a60 = O.Zero, a61 = O.Zero, a62 = O.Zero;
         V a70 = O.Zero, a71 = O.Zero, a72 = O.Zero;
-        if (!first)
+        if (!begin)
         {
             a00 = O.Load(accumulators);
             a10 = O.Load(accumulators + O.Count);
@@ -130,47 +135,49 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
             a62 = O.Load(accumulators + 22 * O.Count);
             a72 = O.Load(accumulators + 23 * O.Count);
         }
-        for (int k = 0; k < inputs; k += O.Count)
+        for (long k = 0; k < inputs; k += O.Count)
         {
-            V w0 = O.Load(w + k), w1 = O.Load(w + wStride + k), w2 = O.Load(w + 2 * wStride + k);
-            V v = O.Load(x + k);
-            a00 = O.Fma(w0, v, a00);
-            a01 = O.Fma(w1, v, a01);
-            a02 = O.Fma(w2, v, a02);
-            v = O.Load(x1 + k);
-            a10 = O.Fma(w0, v, a10);
-            a11 = O.Fma(w1, v, a11);
-            a12 = O.Fma(w2, v, a12);
-            v = O.Load(x2 + k);
-            a20 = O.Fma(w0, v, a20);
-            a21 = O.Fma(w1, v, a21);
-            a22 = O.Fma(w2, v, a22);
-            v = O.Load(x3 + k);
-            a30 = O.Fma(w0, v, a30);
-            a31 = O.Fma(w1, v, a31);
-            a32 = O.Fma(w2, v, a32);
-            v = O.Load(x4 + k);
-            a40 = O.Fma(w0, v, a40);
-            a41 = O.Fma(w1, v, a41);
-            a42 = O.Fma(w2, v, a42);
-            v = O.Load(x5 + k);
-            a50 = O.Fma(w0, v, a50);
-            a51 = O.Fma(w1, v, a51);
-            a52 = O.Fma(w2, v, a52);
-            v = O.Load(x6 + k);
-            a60 = O.Fma(w0, v, a60);
-            a61 = O.Fma(w1, v, a61);
-            a62 = O.Fma(w2, v, a62);
-            v = O.Load(x7 + k);
-            a70 = O.Fma(w0, v, a70);
-            a71 = O.Fma(w1, v, a71);
-            a72 = O.Fma(w2, v, a72);
+            V v0 = O.Load(x + k), v1 = O.Load(x1 + k), v2 = O.Load(x2 + k);
+            V u = O.Load(w + k);
+            a00 = O.Fma(u, v0, a00);
+            a01 = O.Fma(u, v1, a01);
+            a02 = O.Fma(u, v2, a02);
+            u = O.Load(w1 + k);
+            a10 = O.Fma(u, v0, a10);
+            a11 = O.Fma(u, v1, a11);
+            a12 = O.Fma(u, v2, a12);
+            u = O.Load(w2 + k);
+            a20 = O.Fma(u, v0, a20);
+            a21 = O.Fma(u, v1, a21);
+            a22 = O.Fma(u, v2, a22);
+            u = O.Load(w3 + k);
+            a30 = O.Fma(u, v0, a30);
+            a31 = O.Fma(u, v1, a31);
+            a32 = O.Fma(u, v2, a32);
+            u = O.Load(w4 + k);
+            a40 = O.Fma(u, v0, a40);
+            a41 = O.Fma(u, v1, a41);
+            a42 = O.Fma(u, v2, a42);
+            u = O.Load(w5 + k);
+            a50 = O.Fma(u, v0, a50);
+            a51 = O.Fma(u, v1, a51);
+            a52 = O.Fma(u, v2, a52);
+            u = O.Load(w6 + k);
+            a60 = O.Fma(u, v0, a60);
+            a61 = O.Fma(u, v1, a61);
+            a62 = O.Fma(u, v2, a62);
+            u = O.Load(w7 + k);
+            a70 = O.Fma(u, v0, a70);
+            a71 = O.Fma(u, v1, a71);
+            a72 = O.Fma(u, v2, a72);
         }
-        if (sums is not null)
+        if (y is not null)
         {
-            O.Sum8(a00, a10, a20, a30, a40, a50, a60, a70, sums);
-            O.Sum8(a01, a11, a21, a31, a41, a51, a61, a71, sums + 8);
-            O.Sum8(a02, a12, a22, a32, a42, a52, a62, a72, sums + 16);
+            O.Sum8(a00, a10, a20, a30, a40, a50, a60, a70, y);
+            if (rows > 1)
+                O.Sum8(a01, a11, a21, a31, a41, a51, a61, a71, y + yStride);
+            if (rows > 2)
+                O.Sum8(a02, a12, a22, a32, a42, a52, a62, a72, y + 2 * yStride);
             return;
         }
         O.Store(a00, accumulators);

@@ -54,7 +54,7 @@ internal static unsafe class Embed<O, V> where O : struct, ILanes<V> where V : u
             Column(step, token, u);
             u += padded;
         }
-        LowRank<O, V>.Run(new Finish { Adapter = adapter, Steps = steps, BeforeGain = beforeGain, Y = y, YStride = width, Rows = 1, Down = scratch }, 0, width, u);
+        LowRank<O, V>.Run(new Finish { Adapter = adapter, Steps = steps, BeforeGain = beforeGain, Y = y, YStride = width, Rows = 1, PathRows = 1, Down = scratch }, 0, width, u);
     }
 
     /// <summary>A[:, token].</summary>

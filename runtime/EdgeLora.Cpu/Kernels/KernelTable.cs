@@ -18,11 +18,11 @@ internal sealed unsafe class KernelTable
     /// <summary>Region of Linear before the first, where there is dropout.</summary>
     public delegate*<object, int, int, void> LinearMasks;
 
-    /// <summary>First region of Linear.</summary>
-    public delegate*<object, int, int, void> LinearProducts;
+    /// <summary>First region of Linear, where there are steps.</summary>
+    public delegate*<object, int, int, void> LinearDowns;
 
     /// <summary>Second region of Linear.</summary>
-    public delegate*<object, int, int, void> LinearSteps;
+    public delegate*<object, int, int, void> LinearProducts;
 
     /// <summary>Embed.</summary>
     public delegate*<object, int, int, void> Embed;
@@ -38,6 +38,9 @@ internal sealed unsafe class KernelTable
 
     /// <summary>Attention.</summary>
     public delegate*<object, int, int, void> Attention;
+
+    /// <summary>Floats of scratch that Attention needs in each part.</summary>
+    public delegate*<int, int, long> AttentionScratch;
 
     /// <summary>SwiGlu.</summary>
     public delegate*<object, int, int, void> SwiGlu;
@@ -80,12 +83,13 @@ internal sealed unsafe class KernelTable
         LinearBeforeGain = &Linear<O, V>.PrepareBeforeGain,
         LinearMasks = &Linear<O, V>.Masks,
         LinearProducts = &Linear<O, V>.Products,
-        LinearSteps = &Linear<O, V>.Steps,
+        LinearDowns = &Linear<O, V>.Downs,
         Embed = &Embed<O, V>.Run,
         RmsNorm = &Norm<O, V>.Rms,
         LayerNorm = &Norm<O, V>.Layer,
         Rope = &Rope<O, V>.Run,
         Attention = &Attention<O, V>.Run,
+        AttentionScratch = &Attention<O, V>.ScratchFloats,
         SwiGlu = &SwiGlu<O, V>.Run,
         Gelu = &Elementwise<O, V, GeluExact<O, V>>.Run,
         GeluTanh = &Elementwise<O, V, GeluByTanh<O, V>>.Run,

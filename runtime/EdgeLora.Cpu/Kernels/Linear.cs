@@ -3,11 +3,13 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// <c>y = W·x</c> and the paths' steps. Rows of W, never its sums, are divided over the threads. First region: base products, A·x of every step, and
-/// the finish of paths without steps; second region, only where there are steps: B·u, gains and biases.
+/// <c>y = W·x</c> and the paths' steps. Rows of W, never its sums, are divided over the threads. First region, only where there are steps: A·x of every step (before it, where there is dropout,
+/// masked inputs); second region: base products, replaced rows, B·u, gains and biases, a block of rows at a time.
 /// </summary>
 internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
+    private const int BlockRows = 128;
+
     /// <summary>Fills the plan for a call. Returns the multiply-adds in it.</summary>
     public static long Prepare(LinearPlan plan, BatchLayout batch, LinearSite site, float* x, long xStride, float* y, long yStride)
     {
@@ -41,41 +43,65 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         }
     }
 
-    /// <summary>First region.</summary>
-    public static void Products(object context, int part, int parts)
+    /// <summary>First region, only where there are steps: A·x.</summary>
+    public static void Downs(object context, int part, int parts)
     {
         LinearPlan plan = (LinearPlan)context;
         float* scratch = plan.Scratch[part].Reserve(0);
-        for (int i = 0; i < plan.ProductCount; i++)
+        for (int i = plan.BaseCount; i < plan.ProductCount; i++)
         {
-            ref Product product = ref plan.Products[i];
-            (int start, int end) = Range(product.Outputs, part, parts);
-            if (start == end)
+            // A rank is a few outputs: many rows are divided instead.
+            Product down = plan.Products[i];
+            if (down.Rows < BlockRows)
+            {
+                (int start, int end) = Range(down.Outputs, part, parts);
+                if (start < end)
+                    RowProduct<O, V>.Run(down, start, end, scratch);
                 continue;
-            if (product.InputMajor)
-                ColumnProduct<O, V>.Run(product, start, end, scratch);
-            else
-                RowProduct<O, V>.Run(product, start, end, scratch);
-        }
-        (int first, int last) = Range(plan.Outputs, part, parts);
-        for (int i = 0; i < plan.FinishCount; i++)
-        {
-            ref Finish finish = ref plan.Finishes[i];
-            if (finish.Adapter?.Rows is { } rows)
-                Replace(finish, rows, plan.Products[0].Inputs, first, last, scratch);
-            if (finish.Steps == 0 && finish.Bias is not null)
-                LowRank<O, V>.Run(finish, first, last, scratch);
+            }
+            (int first, int last) = WorkerPool.Split(down.Rows, part, parts);
+            down.Rows = last - first;
+            down.X += first * down.XStride;
+            down.Y += first * down.YStride;
+            RowProduct<O, V>.Run(down, 0, down.Outputs, scratch);
         }
     }
 
-    /// <summary>Second region.</summary>
-    public static void Steps(object context, int part, int parts)
+    /// <summary>Second region: base products, and what follows them while their rows are in cache.</summary>
+    public static void Products(object context, int part, int parts)
     {
         LinearPlan plan = (LinearPlan)context;
         (int start, int end) = Range(plan.Outputs, part, parts);
-        for (int i = 0; i < plan.FinishCount; i++)
-            if (plan.Finishes[i].Steps > 0)
-                LowRank<O, V>.Run(plan.Finishes[i], start, end, plan.Scratch[part].Reserve(0));
+        if (start == end)
+            return;
+        float* scratch = plan.Scratch[part].Reserve(0);
+        for (int i = 0, row = 0; i < plan.BaseCount; i++)
+        {
+            Product block = plan.Products[i];
+            int rows = block.Rows;
+            for (int t = 0; t < rows; t += BlockRows, row += block.Rows)
+            {
+                block.Rows = Math.Min(BlockRows, rows - t);
+                if (block.InputMajor)
+                    ColumnProduct<O, V>.Run(block, start, end, scratch);
+                else
+                    RowProduct<O, V>.Run(block, start, end, scratch);
+                block.X += block.Rows * block.XStride;
+                block.Y += block.Rows * block.YStride;
+                for (int f = 0; f < plan.FinishCount; f++)
+                    End(plan.Finishes[f].Some(row, row + block.Rows), block.Inputs, start, end, scratch);
+            }
+        }
+    }
+
+    private static void End(in Finish finish, int inputs, int start, int end, float* scratch)
+    {
+        if (finish.Rows == 0)
+            return;
+        if (finish.Adapter?.Rows is { } rows)
+            Replace(finish, rows, inputs, start, end, scratch);
+        if (finish.Steps > 0 || finish.Bias is not null)
+            LowRank<O, V>.Run(finish, start, end, scratch);
     }
 
     private static void Add(LinearPlan plan, LinearSite site, SiteAdapter? adapter, int rows, float* x, long xStride, float* y, long yStride)
@@ -97,8 +123,9 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
             product.Y = y;
             product.YStride = yStride;
         }
+        int first = plan.FinishCount == 0 ? 0 : plan.Finishes[plan.FinishCount - 1].First + plan.Finishes[plan.FinishCount - 1].Rows;
         ref Finish finish = ref plan.AddFinish();
-        finish = new Finish { Adapter = adapter, Rows = rows };
+        finish = new Finish { Adapter = adapter, First = first, Rows = rows, PathRows = rows };
         finish.X = x;
         finish.XStride = xStride;
         finish.Y = y;
@@ -108,6 +135,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
     private static long Complete(LinearPlan plan, LinearSite site)
     {
         plan.Outputs = site.Outputs;
+        plan.BaseCount = plan.ProductCount;
         long down = 0, masked = 0;
         int maxRank = 0;
         for (int i = 0; i < plan.FinishCount; i++)

@@ -4,11 +4,12 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// Backward of <see cref="Linear{O, V}"/>. Three regions: gains, masks and transposed B; then A·x and Bᵀ·dy, by rows; then dx by rows and every parameter by its own columns or rows,
+/// Backward of <see cref="Linear{O, V}"/>. Three regions: gains, masks and transposed B; then dx by rows, the last step first and W last; then every parameter by its own columns or rows,
 /// each thread passing over the groups in order.
 /// </summary>
 internal static unsafe class LinearBackward<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
+    private const int BlockRows = 128;
     private const int MaskRows = 32;
 
     /// <summary>Fills the plan for a call. Returns the multiply-adds in it; 0: nothing is wanted.</summary>
@@ -73,45 +74,41 @@ internal static unsafe class LinearBackward<O, V> where O : struct, ILanes<V> wh
         }
     }
 
-    /// <summary>Second region: A·x and Bᵀ·dy.</summary>
-    public static void LowRanks(object context, int part, int parts)
+    /// <summary>Second region, by rows: A·x, Bᵀ·dy and dx. A block of rows stays in cache from the steps to the last inputs of W.</summary>
+    public static void Rows(object context, int part, int parts)
     {
         BackwardPlan plan = (BackwardPlan)context;
         float* scratch = plan.Scratch[part].Reserve(0);
-        for (int i = 0; i < plan.GroupCount; i++)
+        (int start, int end) = WorkerPool.Split(plan.Batch!.Rows, part, parts);
+        for (; start < end; start += BlockRows)
         {
-            ref GroupBackward g = ref plan.Groups[i];
-            (int start, int end) = WorkerPool.Split(g.Rows, part, parts);
-            if (start == end)
-                continue;
-            for (int s = g.FirstStep; s < g.FirstStep + g.Steps; s++)
+            int until = Math.Min(end, start + BlockRows);
+            for (int i = 0; i < plan.GroupCount; i++)
             {
-                ref StepBackward step = ref plan.Steps[s];
-                StepsBackward<O, V>.Downs(plan, step, start, end, scratch);
-                if (step.Up is not null)
-                    Ups(plan, step, start, end, scratch);
+                ref GroupBackward g = ref plan.Groups[i];
+                int first = Math.Max(start - g.Start, 0), last = Math.Min(until - g.Start, g.Rows);
+                for (int s = g.FirstStep; first < last && s < g.FirstStep + g.Steps; s++)
+                {
+                    ref StepBackward step = ref plan.Steps[s];
+                    StepsBackward<O, V>.Downs(plan, step, first, last, scratch);
+                    if (step.Up is not null)
+                        Ups(plan, step, first, last, scratch);
+                    if (g.Dx is not null)
+                        StepInputs(plan, g, step, first, last, scratch);
+                }
             }
+            if (plan.DxStride > 0)
+                BaseInputs(plan, start, until, scratch);
         }
     }
 
-    /// <summary>Third region: dx and the parameters.</summary>
-    public static void Products(object context, int part, int parts)
+    /// <summary>Third region, by columns: the parameters.</summary>
+    public static void Parameters(object context, int part, int parts)
     {
         BackwardPlan plan = (BackwardPlan)context;
         float* scratch = plan.Scratch[part].Reserve(0);
         for (int i = 0; i < plan.GroupCount; i++)
             Parameters(plan, plan.Groups[i], part, parts, scratch);
-        if (plan.DxStride == 0)
-            return;
-        (int start, int end) = WorkerPool.Split(plan.Batch!.Rows, part, parts);
-        for (int i = 0; i < plan.GroupCount; i++)
-        {
-            ref GroupBackward g = ref plan.Groups[i];
-            int first = Math.Max(start - g.Start, 0), last = Math.Min(end - g.Start, g.Rows);
-            if (first < last)
-                StepInputs(plan, g, first, last, scratch);
-        }
-        BaseInputs(plan, start, end, scratch);
     }
 
     private static void Parameters(BackwardPlan plan, in GroupBackward g, int part, int parts, float* scratch)
@@ -154,36 +151,32 @@ internal static unsafe class LinearBackward<O, V> where O : struct, ILanes<V> wh
         OuterProduct<O, V>.Run(w, start, end, 0, columns, scratch);
     }
 
-    // dx += mask ∘ (A·s·Bᵀ·dy), last step first.
-    private static void StepInputs(BackwardPlan plan, in GroupBackward g, int first, int last, float* scratch)
+    // dx += mask ∘ (A·s·Bᵀ·dy).
+    private static void StepInputs(BackwardPlan plan, in GroupBackward g, in StepBackward step, int first, int last, float* scratch)
     {
-        float* rows = scratch + OuterProduct<O, V>.ScratchFloats;
-        for (int s = g.FirstStep; s < g.FirstStep + g.Steps; s++)
+        LowRankStep low = step.Step;
+        OuterArguments outer = new() { A = step.Down, ARow = step.Rank, ADepth = 1, B = Pointer.Bytes(low.A), BType = low.A.Type, BStride = plan.Inputs, Depth = low.Rank };
+        outer.C = g.Dx;
+        outer.CStride = plan.DxStride;
+        if (low.Dropout is null)
         {
-            ref StepBackward step = ref plan.Steps[s];
-            LowRankStep low = step.Step;
-            OuterArguments outer = new() { A = step.Down, ARow = step.Rank, ADepth = 1, B = Pointer.Bytes(low.A), BType = low.A.Type, BStride = plan.Inputs, Depth = low.Rank };
-            outer.C = g.Dx;
-            outer.CStride = plan.DxStride;
-            if (low.Dropout is null)
+            OuterProduct<O, V>.Run(outer, first, last, 0, plan.Inputs, scratch);
+            return;
+        }
+        float* rows = scratch + OuterProduct<O, V>.ScratchFloats;
+        outer.C = rows;
+        outer.CStride = plan.Inputs;
+        for (int t = first; t < last; t += MaskRows)
+        {
+            int count = Math.Min(MaskRows, last - t);
+            new Span<float>(rows, count * plan.Inputs).Clear();
+            outer.A = step.Down + (long)t * step.Rank;
+            OuterProduct<O, V>.Run(outer, 0, count, 0, plan.Inputs, scratch);
+            for (int r = 0; r < count; r++)
             {
-                OuterProduct<O, V>.Run(outer, first, last, 0, plan.Inputs, scratch);
-                continue;
-            }
-            outer.C = rows;
-            outer.CStride = plan.Inputs;
-            for (int t = first; t < last; t += MaskRows)
-            {
-                int count = Math.Min(MaskRows, last - t);
-                new Span<float>(rows, count * plan.Inputs).Clear();
-                outer.A = step.Down + (long)t * step.Rank;
-                OuterProduct<O, V>.Run(outer, 0, count, 0, plan.Inputs, scratch);
-                for (int r = 0; r < count; r++)
-                {
-                    Span<float> row = new(rows + r * plan.Inputs, plan.Inputs);
-                    low.Dropout.Apply(t + r, row, row);
-                    Add(rows + r * plan.Inputs, g.Dx + (t + r) * plan.DxStride, plan.Inputs);
-                }
+                Span<float> row = new(rows + r * plan.Inputs, plan.Inputs);
+                low.Dropout.Apply(t + r, row, row);
+                Add(rows + r * plan.Inputs, g.Dx + (t + r) * plan.DxStride, plan.Inputs);
             }
         }
     }

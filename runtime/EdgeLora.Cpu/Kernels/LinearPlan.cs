@@ -5,14 +5,17 @@ namespace EdgeLora.Cpu;
 /// <summary>The products and finishing steps of one Linear call, as the pool's threads see them. Refilled for every call, allocates only while it grows.</summary>
 internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
 {
-    /// <summary>Products of the first region.</summary>
+    /// <summary>Matrix products.</summary>
     public Product[] Products = new Product[8];
 
     /// <summary>One for every path of the batch.</summary>
     public Finish[] Finishes = new Finish[4];
 
-    /// <summary>Products in use.</summary>
+    /// <summary>Products in use: base products, then A·x of the steps.</summary>
     public int ProductCount;
+
+    /// <summary>Base products.</summary>
+    public int BaseCount;
 
     /// <summary>Finishes in use.</summary>
     public int FinishCount;
@@ -64,7 +67,7 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     {
         Array.Clear(Finishes, 0, FinishCount);
         Array.Clear(Masks, 0, MaskCount);
-        ProductCount = FinishCount = MaskCount = 0;
+        ProductCount = BaseCount = FinishCount = MaskCount = 0;
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using EdgeLora.Core;
 
 namespace EdgeLora.Cpu;
@@ -29,16 +30,25 @@ internal static unsafe class Rope<O, V> where O : struct, ILanes<V> where V : un
 
     private static void Halves(float* head, float* cos, float* sin, int n, float sign)
     {
-        int i = 0;
-        V factor = O.Broadcast(sign);
-        for (; i + O.Count <= n; i += O.Count)
-        {
-            V a = O.Load(head + i), b = O.Load(head + n + i), c = O.Load(cos + i), s = O.Multiply(factor, O.Load(sin + i));
-            O.Store(O.Fma(a, c, O.Subtract(O.Zero, O.Multiply(b, s))), head + i);
-            O.Store(O.Fma(a, s, O.Multiply(b, c)), head + n + i);
-        }
+        int i = Vectors<O, V>(head, cos, sin, 0, n, sign);
+        // Half a head is rarely whole wide vectors.
+        if (typeof(O) != typeof(LanesScalar))
+            i = Vectors<Lanes128, Vector128<float>>(head, cos, sin, i, n, sign);
         for (; i < n; i++)
             Rotate(ref head[i], ref head[n + i], cos[i], sign * sin[i]);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Vectors<P, Q>(float* head, float* cos, float* sin, int i, int n, float sign) where P : struct, ILanes<Q> where Q : unmanaged
+    {
+        Q factor = P.Broadcast(sign);
+        for (; i + P.Count <= n; i += P.Count)
+        {
+            Q a = P.Load(head + i), b = P.Load(head + n + i), c = P.Load(cos + i), s = P.Multiply(factor, P.Load(sin + i));
+            P.Store(P.Fma(a, c, P.Subtract(P.Zero, P.Multiply(b, s))), head + i);
+            P.Store(P.Fma(a, s, P.Multiply(b, c)), head + n + i);
+        }
+        return i;
     }
 
     private static void Rotate(ref float first, ref float second, float c, float s)

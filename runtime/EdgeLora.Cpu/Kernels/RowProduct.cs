@@ -46,12 +46,12 @@ internal unsafe struct Product
 /// </summary>
 internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
-    private const int PanelOutputs = 12;
-    private const int PanelInputs = 512;
+    // Eight rows of W and three of x stay in the first cache, the rows of x in the second.
+    private const int PanelInputs = 768;
     private const int PanelRows = 128;
 
     /// <summary>Floats of scratch that one part needs, for any shape.</summary>
-    public static long ScratchFloats => PanelOutputs * PanelInputs + PanelRows * 16L + PanelRows * PanelOutputs * 16L;
+    public static long ScratchFloats => 8 * PanelInputs + PanelRows * 16L + (PanelRows + 2) * 8L * 16;
 
     /// <summary>Outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows.</summary>
     public static void Run(in Product product, int start, int end, float* scratch)
@@ -166,8 +166,9 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
 
     private static void Panels<W>(in Product p, int start, int end, float* scratch) where W : struct, IWeightType
     {
-        float* panel = scratch, tails = panel + PanelOutputs * PanelInputs, accumulators = tails + PanelRows * 16;
-        int whole = p.Inputs / O.Count * O.Count, rest = p.Inputs - whole;
+        float* panel = scratch, tails = panel + 8 * PanelInputs, accumulators = tails + PanelRows * 16;
+        int whole = p.Inputs / O.Count * O.Count, rest = p.Inputs - whole, tile = DotTile<O, V>.Outputs;
+        bool large = p.Type.Bytes((long)p.Outputs * p.Inputs) > Lanes.SecondCache;
         for (int first = 0; first < p.Rows; first += PanelRows)
         {
             int rows = Math.Min(PanelRows, p.Rows - first);
@@ -175,19 +176,24 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
             // Inputs past the last whole vector: one vector a row, filled up with zeros.
             for (int t = 0; rest > 0 && t < rows; t++)
                 O.Store(Partial<O, V>.Load(x + t * p.XStride + whole, rest), tails + t * O.Count);
-            for (int o = start; o < end; o += PanelOutputs)
+            for (int o = start; o < end; o += tile)
             {
-                int outputs = Math.Min(PanelOutputs, end - o);
+                int outputs = Math.Min(tile, end - o);
+                byte* next = large && o + tile < end ? p.Weight + (o + tile) * p.Type.Bytes(p.Inputs) : null;
                 for (int k = 0; k < whole; k += PanelInputs)
                 {
                     int inputs = Math.Min(PanelInputs, whole - k);
-                    Fill<W>(p, o, outputs, k, inputs, inputs, panel);
-                    PanelTimesRows(p, x + k, p.XStride, first, rows, o, outputs, inputs, panel, accumulators, k == 0, rest == 0 && k + inputs == whole);
+                    // Floats are read where they lie.
+                    bool direct = typeof(W) == typeof(WeightF32);
+                    if (!direct)
+                        Fill<W>(p, o, outputs, k, inputs, inputs, panel);
+                    float* w = direct ? (float*)p.Weight + (long)o * p.Inputs + k : panel;
+                    PanelTimesRows(p, x + k, p.XStride, first, rows, w, direct ? p.Inputs : PanelInputs, o, outputs, inputs, accumulators, k == 0, rest == 0 && k + inputs == whole, next is null ? null : next + outputs * p.Type.Bytes(k));
                 }
                 if (rest == 0)
                     continue;
                 Fill<W>(p, o, outputs, whole, rest, O.Count, panel);
-                PanelTimesRows(p, tails, O.Count, first, rows, o, outputs, O.Count, panel, accumulators, whole == 0, true);
+                PanelTimesRows(p, tails, O.Count, first, rows, panel, PanelInputs, o, outputs, O.Count, accumulators, whole == 0, true, null);
             }
         }
     }
@@ -196,37 +202,34 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
     {
         byte* w = p.Weight + p.Type.Bytes(k);
         long rowBytes = p.Type.Bytes(p.Inputs);
-        for (int i = 0; i < (outputs + 2) / 3 * 3; i++)
+        for (int i = 0; i < outputs; i++)
         {
             float* row = panel + i * PanelInputs;
-            int filled = i < outputs ? inputs : 0;
-            if (filled > 0)
-                Widen<O, V>.Run<W>(w + (o + i) * rowBytes, row, filled);
-            new Span<float>(row + filled, padded - filled).Clear();
+            Widen<O, V>.Run<W>(w + (o + i) * rowBytes, row, inputs);
+            new Span<float>(row + inputs, padded - inputs).Clear();
         }
     }
 
     private static void PanelTimesRows(
-        in Product p, float* x, long xStride, int first, int rows, int o, int outputs, int inputs, float* panel, float* accumulators, bool begin, bool end)
+        in Product p, float* x, long xStride, int first, int rows, float* w, long wStride, int o, int outputs, int inputs, float* accumulators, bool begin, bool end, byte* next)
     {
-        int tile = DotTile<O, V>.Rows;
+        int tile = DotTile<O, V>.Outputs;
+        bool whole = outputs == tile && !p.Add;
         float* sums = stackalloc float[24];
-        for (int t = 0; t < rows; t += tile)
+        // The next outputs' weights are fetched while these are used.
+        long each = (p.Type.Bytes(outputs * inputs / 32 * 32) * DotTile<O, V>.Rows / rows + 127) / 64 * 64;
+        for (int t = 0; t < rows; t += DotTile<O, V>.Rows)
         {
-            int count = Math.Min(tile, rows - t);
-            for (int i = 0; i < outputs; i += 3)
-            {
-                float* a = accumulators + ((long)t * PanelOutputs + i * tile) * O.Count;
-                DotTile<O, V>.Run(x + t * xStride, xStride, count, panel + i * PanelInputs, PanelInputs, inputs, a, begin, end ? sums : null);
-                if (!end)
-                    continue;
-                for (int r = 0; r < count; r++)
-                {
-                    float* y = p.Y + (first + t + r) * p.YStride + o + i;
-                    for (int j = 0; j < Math.Min(3, outputs - i); j++)
-                        y[j] = p.Add ? y[j] + sums[j * tile + r] : sums[j * tile + r];
-                }
-            }
+            for (long line = 0; next is not null && line < each; line += 64, next += 64)
+                Lanes.Prefetch(next);
+            int count = Math.Min(DotTile<O, V>.Rows, rows - t);
+            float* y = p.Y + (first + t) * p.YStride + o, a = accumulators + (long)t * tile * O.Count;
+            DotTile<O, V>.Run(x + t * xStride, xStride, count, w, wStride, outputs, inputs, a, begin, !end ? null : whole ? y : sums, whole ? p.YStride : tile);
+            if (!end || whole)
+                continue;
+            for (int r = 0; r < count; r++)
+                for (int j = 0; j < outputs; j++)
+                    y[r * p.YStride + j] = p.Add ? y[r * p.YStride + j] + sums[r * tile + j] : sums[r * tile + j];
         }
     }
 }

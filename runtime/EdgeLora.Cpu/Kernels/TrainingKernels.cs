@@ -9,7 +9,7 @@ internal sealed unsafe class TrainingKernels
     public delegate*<BackwardPlan, BatchLayout, LinearSite, DeviceTensor, DeviceTensor, DeviceTensor?, Gradients, long> LinearPrepare;
 
     /// <summary>Regions of LinearBackward.</summary>
-    public delegate*<object, int, int, void> LinearBefore, LinearLowRanks, LinearProducts;
+    public delegate*<object, int, int, void> LinearBefore, LinearRows, LinearParameters;
 
     /// <summary>Fills a plan; see <see cref="EmbedBackward{O, V}.Prepare"/>.</summary>
     public delegate*<BackwardPlan, BatchLayout, EmbeddingSite, DeviceTensor, Gradients, long> EmbedPrepare;
@@ -53,8 +53,8 @@ internal sealed unsafe class TrainingKernels
     {
         LinearPrepare = &LinearBackward<O, V>.Prepare,
         LinearBefore = &LinearBackward<O, V>.Before,
-        LinearLowRanks = &LinearBackward<O, V>.LowRanks,
-        LinearProducts = &LinearBackward<O, V>.Products,
+        LinearRows = &LinearBackward<O, V>.Rows,
+        LinearParameters = &LinearBackward<O, V>.Parameters,
         EmbedPrepare = &EmbedBackward<O, V>.Prepare,
         EmbedBefore = &EmbedBackward<O, V>.Before,
         EmbedLowRanks = &EmbedBackward<O, V>.LowRanks,

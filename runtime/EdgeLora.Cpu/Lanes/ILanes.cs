@@ -84,4 +84,14 @@ internal static class Lanes
 
     /// <summary>Scalar multiply-add with the same rounding as the vectors'.</summary>
     public static float MultiplyAdd(float a, float b, float c) => Fused ? MathF.FusedMultiplyAdd(a, b, c) : a * b + c;
+
+    /// <summary>Bytes that a core's second cache surely has: what is larger comes from farther away and is worth asking for early.</summary>
+    public const long SecondCache = 1 << 20;
+
+    /// <summary>Asks for a cache line ahead of its use. Any address is fine.</summary>
+    public static unsafe void Prefetch(byte* address)
+    {
+        if (Sse.IsSupported)
+            Sse.Prefetch1(address);
+    }
 }

@@ -65,7 +65,7 @@ public static class BackendCases
     public static IEnumerable<AttentionCase> Attentions() =>
     [
         new(1, 1, 1, 0, 0, 1), new(2, 1, 3, 0, 0, 5), new(4, 2, 31, 0, 7, 3), new(4, 4, 32, 0, 0, 17), new(6, 2, 33, 5, 9, 4),
-        new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2),
+        new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2), new(2, 1, 40, 0, 250, 30), new(2, 1, 16, 40, 240, 60),
     ];
 
     /// <summary>Numbers in about (-1, 1), the same for the same seed.</summary>

