@@ -16,7 +16,7 @@ using Perfolizer.Horology;
 Job job = Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
     .WithWarmupCount(2).WithIterationCount(7).WithIterationTime(TimeInterval.FromMilliseconds(300)).WithMinInvokeCount(1).WithUnrollFactor(1).WithId("short");
 IConfig config = ManualConfig.CreateEmpty()
-    .AddJob(job).AddDiagnoser(new MemoryDiagnoser(new MemoryDiagnoserConfig(displayGenColumns: false))).AddExporter(MarkdownExporter.GitHub)
+    .AddJob(job).AddDiagnoser(new MemoryDiagnoser(new MemoryDiagnoserConfig(displayGenColumns: false)), new NormalPriority()).AddExporter(MarkdownExporter.GitHub)
     .AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Params, DefaultColumnProviders.Metrics)
     .AddColumn(TargetMethodColumn.Type, TargetMethodColumn.Method, StatisticColumn.Median, StatisticColumn.Min, StatisticColumn.Max)
     .WithSummaryStyle(SummaryStyle.Default.WithTimeUnit(TimeUnit.Microsecond));
@@ -28,6 +28,8 @@ if (Bases.Skipped is { } skipped)
     Console.WriteLine(skipped);
 try
 {
+    if (args is ["--train", ..])
+        return TrainingProgram.Run(args[1..]);
     Summary[] summaries = [.. BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args.Length == 0 ? ["--filter", "*"] : args, config)];
     Console.WriteLine(about);
     return summaries.Length > 0 && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success)) ? 0 : 1;

@@ -15,14 +15,20 @@ internal static class RandomModel
         }
         """;
 
-    private static readonly WeightPlan s_plan = Plan("135M", System.Text.Encoding.UTF8.GetBytes(Config135M));
+    private static readonly WeightPlan s_plan = Plan("135M", Config135M);
 
     /// <summary>The 135M base as a Hugging Face folder in BF16.</summary>
-    public static void WriteFolder(string folder)
+    public static void WriteFolder(string folder) => WriteFolder(folder, Config135M, DType.BF16);
+
+    /// <summary>A base as a Hugging Face folder.</summary>
+    /// <param name="folder">Where it is written.</param>
+    /// <param name="config">Its config.json.</param>
+    /// <param name="type">Of every tensor.</param>
+    public static void WriteFolder(string folder, string config, DType type)
     {
         Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, "model.safetensors"), s_plan.Weights.Select((w, i) => Random(w.Name, w, DType.BF16, i)));
-        File.WriteAllText(Path.Combine(folder, "config.json"), Config135M);
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), Plan(folder, config).Weights.Select((w, i) => Random(w.Name, w, type, i)));
+        File.WriteAllText(Path.Combine(folder, "config.json"), config);
     }
 
     /// <summary>The 135M base as GGUF: matrices and table in Q8_0, gains in F32.</summary>
@@ -51,7 +57,7 @@ internal static class RandomModel
     /// <param name="seed">Where its numbers start.</param>
     public static void WriteAdapter(string folder, string? baseFolder, int rank, int seed)
     {
-        WeightPlan plan = baseFolder is null ? s_plan : Plan(baseFolder, File.ReadAllBytes(Path.Combine(baseFolder, "config.json")));
+        WeightPlan plan = baseFolder is null ? s_plan : Plan(baseFolder, File.ReadAllText(Path.Combine(baseFolder, "config.json")));
         List<(string, PeftPart, Tensor)> tensors = [];
         foreach (PlannedWeight w in plan.Weights.Where(w => w.Role == WeightRole.Linear && w.Module != "lm_head"))
         {
@@ -63,7 +69,7 @@ internal static class RandomModel
         PeftAdapter.Create(folder, config, tensors).Write(folder);
     }
 
-    private static WeightPlan Plan(string path, byte[] config) => WeightPlan.Of(HfConfig.Parse(path, config));
+    private static WeightPlan Plan(string path, string config) => WeightPlan.Of(HfConfig.Parse(path, System.Text.Encoding.UTF8.GetBytes(config)));
 
     private static Tensor Random(string name, PlannedWeight weight, DType type, int seed) => new(name, type, weight.Shape, new ComputedStorage(type.Bytes(weight.Shape.Elements), () =>
     {

@@ -1,0 +1,28 @@
+using System.Diagnostics;
+using EdgeLora.Cpu;
+
+namespace EdgeLora.Benchmarks;
+
+/// <summary>Which ops a LoRA step spends its time in.</summary>
+internal static class OpShares
+{
+    private const int Warmup = 2, Steps = 5;
+
+    /// <summary>Prints the shares of a case.</summary>
+    public static void Print(string folder, TrainingCase subject, int threads)
+    {
+        LoraJobs.Write(folder, subject, 1);
+        using TimedBackend backend = new(new CpuBackend(threads));
+        using LoraJobs jobs = new(folder, subject, 1, backend);
+        for (int i = 0; i < Warmup; i++)
+            jobs.Complete(jobs.Train());
+        backend.Reset();
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < Steps; i++)
+            jobs.Complete(jobs.Train());
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        Console.WriteLine(FormattableString.Invariant($"{subject}, {threads} threads: {Steps} steps, {Steps * subject.Sequences * subject.Tokens / seconds:F0} tokens/s"));
+        foreach (string line in backend.Lines(seconds))
+            Console.WriteLine("  " + line);
+    }
+}
