@@ -47,6 +47,9 @@ public sealed class AdapterTree
         return tree;
     }
 
+    /// <summary>The file that makes a folder a checkpoint of a training run, here and in transformers.</summary>
+    public const string TrainerStateName = "trainer_state.json";
+
     /// <summary>True for a folder (or .elora file) that holds an adapter.</summary>
     public static bool IsAdapter(string folder) =>
         File.Exists(Path.Combine(folder, "adapter_config.json")) || File.Exists(Path.Combine(folder, "adapter.elora")) || File.Exists(Path.Combine(folder, "adapter.gguf"));
@@ -56,7 +59,7 @@ public sealed class AdapterTree
 
     /// <summary>The node of this path. Throws <see cref="KeyNotFoundException"/> naming the nodes there are.</summary>
     public AdapterNode Get(string path) => Find(path) ??
-        throw new KeyNotFoundException($"{Folder}: no node '{path}'; there are: {string.Join(", ", _nodes.Skip(1).Take(20).Select(n => n.Path))}{(_nodes.Count > 21 ? ", …" : "")}");
+        throw new KeyNotFoundException($"{Folder}: no node '{path}'; there {(_nodes.Count == 1 ? "is none" : $"are: {string.Join(", ", _nodes.Skip(1).Take(20).Select(n => n.Path))}{(_nodes.Count > 21 ? ", …" : "")}")}");
 
     private void Scan(AdapterNode parent)
     {
@@ -65,7 +68,7 @@ public sealed class AdapterTree
         foreach (string folder in Directory.GetDirectories(parent.Folder).Order(StringComparer.Ordinal))
         {
             string name = Path.GetFileName(folder);
-            if (name.StartsWith('.') || (parent.Parent is null && name == "base") || !(IsAdapter(folder) || HasNodes(folder, parent.Depth)))
+            if (IsNoNode(folder) || (parent.Parent is null && name == "base") || !(IsAdapter(folder) || HasNodes(folder, parent.Depth)))
                 continue;
             AdapterNode node = Add(name, folder, parent);
             if (!IsAdapter(folder))
@@ -75,7 +78,10 @@ public sealed class AdapterTree
     }
 
     private static bool HasNodes(string folder, int depth) =>
-        depth < DeepestLevel && Directory.GetDirectories(folder).Any(f => IsAdapter(f) || HasNodes(f, depth + 1));
+        depth < DeepestLevel && Directory.GetDirectories(folder).Any(f => !IsNoNode(f) && (IsAdapter(f) || HasNodes(f, depth + 1)));
+
+    // A checkpoint of the run that makes a node lies in the node's folder, and is none of its children.
+    private static bool IsNoNode(string folder) => Path.GetFileName(folder).StartsWith('.') || File.Exists(Path.Combine(folder, TrainerStateName));
 
     private static void Fault(AdapterNode node, string fault)
     {

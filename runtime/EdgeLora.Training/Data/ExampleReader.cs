@@ -53,6 +53,9 @@ internal sealed class ExampleReader(DataOptions options, Tokenizer? tokenizer, C
             catch (Exception e) when (e is RowFault or ChatTemplateException)
             {
                 faults.Add($"line {row.Line}: {(e is ChatTemplateException ? "the chat template: " : "")}{e.Message}");
+                // Every other row would only say the same.
+                if (format is null)
+                    break;
             }
         faults.ThrowIfAny();
     }

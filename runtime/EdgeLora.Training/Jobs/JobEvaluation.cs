@@ -16,11 +16,13 @@ public sealed record EvaluationMetrics(long Step, double Loss, double Accuracy, 
 public static class JobEvaluation
 {
     /// <summary>Runs the validation rows forward, as many at once as the job's micro-batches have. Dropout is off.</summary>
-    public static EvaluationMetrics Run(TrainingEngine engine, TrainingJob job)
+    public static EvaluationMetrics Run(TrainingEngine engine, TrainingJob job, CancellationToken cancellation = default)
     {
         double loss = 0;
         long targets = 0, correct = 0, exact = 0, rows = 0;
         foreach (TrainingExample[] batch in job.Setup.Validation.Chunk(job.Recipe.BatchSize))
+        {
+            cancellation.ThrowIfCancellationRequested();
             foreach (LossResult result in engine.Evaluate([.. batch.Select(e => new JobRows(job.EvaluationTable, [e], 1))], count: true))
             {
                 loss += result.LossSum;
@@ -29,6 +31,7 @@ public static class JobEvaluation
                 rows += result.Targets > 0 ? 1 : 0;
                 exact += result.Targets > 0 && result.Correct == result.Targets ? 1 : 0;
             }
+        }
         return new(job.Step, loss / Math.Max(1, targets), (double)correct / Math.Max(1, targets), (double)exact / Math.Max(1, rows), targets);
     }
 }

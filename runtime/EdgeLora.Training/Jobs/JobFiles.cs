@@ -7,12 +7,18 @@ using EdgeLora.Models;
 namespace EdgeLora.Training;
 
 /// <summary>
-/// What a job writes into its output folder: metrics.jsonl, recipe.yaml, <c>checkpoint-STEP</c> folders (the adapter, optimizer.safetensors, trainer_state.json), <c>best</c> where it may stop early, and at the end
+/// What a job writes into its output folder: metrics.jsonl, <c>checkpoint-STEP</c> folders (the adapter, optimizer.safetensors, trainer_state.json), <c>best</c> where it may stop early, and at the end
 /// the adapter itself. A checkpoint is a folder that is renamed when it is whole: a killed run leaves whole ones and a temporary one, which the next run removes.
 /// </summary>
 public sealed class JobFiles
 {
-    private const string CheckpointPrefix = "checkpoint-", BestName = "best", Temporary = ".tmp", StateName = "trainer_state.json", OptimizerName = "optimizer.safetensors";
+    private const string CheckpointPrefix = "checkpoint-", BestName = "best", Temporary = ".tmp", StateName = AdapterTree.TrainerStateName, OptimizerName = "optimizer.safetensors";
+
+    private static readonly string[] s_settings =
+    [
+        "optim", "learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm", "lr_scheduler_type", "min_lr_rate", "lr_power", "lr_end", "loraplus_lr_ratio", "loraplus_lr_embedding",
+        "alpha_pattern", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "shuffle",
+    ];
 
     private readonly TrainingJob _job;
     private readonly string _baseFingerprint;
@@ -24,7 +30,7 @@ public sealed class JobFiles
         (_job, _baseFingerprint, _folder) = (job, baseFingerprint, job.Recipe.OutputFolder);
         Directory.CreateDirectory(_folder);
         foreach (string left in Directory.EnumerateDirectories(_folder, "*" + Temporary))
-            if (Path.GetFileName(left) is { } name && (name.StartsWith(CheckpointPrefix, StringComparison.Ordinal) || name.StartsWith(BestName, StringComparison.Ordinal)))
+            if (Path.GetFileName(left) is { } name && (name.StartsWith("." + CheckpointPrefix, StringComparison.Ordinal) || name.StartsWith("." + BestName, StringComparison.Ordinal)))
                 Directory.Delete(left, true);
     }
 
@@ -34,15 +40,17 @@ public sealed class JobFiles
     /// <summary>The checkpoint of the most steps, or null.</summary>
     public static string? Newest(string folder) => Checkpoints(folder).LastOrDefault().Path;
 
-    /// <summary>Writes a checkpoint of the job's present state, then removes the oldest beyond save_total_limit.</summary>
-    public void SaveCheckpoint(JobProgress progress)
+    /// <summary>Writes a checkpoint of the job's present state, then removes the oldest beyond save_total_limit. Returns its folder.</summary>
+    public string SaveCheckpoint(JobProgress progress)
     {
-        SaveState(Path.Combine(_folder, CheckpointPrefix + _job.Step.ToString(CultureInfo.InvariantCulture)), progress);
+        string folder = Path.Combine(_folder, CheckpointPrefix + _job.Step.ToString(CultureInfo.InvariantCulture));
+        SaveState(folder, progress);
         if (_job.Recipe.SaveTotalLimit is not { } limit)
-            return;
+            return folder;
         (long Step, string Path)[] all = [.. Checkpoints(_folder)];
         foreach ((long _, string old) in all.Take(Math.Max(0, all.Length - Math.Max(1, limit))))
             Remove(old);
+        return folder;
     }
 
     /// <summary>Keeps the present values as the best ones.</summary>
@@ -113,10 +121,13 @@ public sealed class JobFiles
             .Select(p => (Ok: long.TryParse(Path.GetFileName(p)[CheckpointPrefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step), Step: step, Path: p))
             .Where(p => p.Ok).OrderBy(p => p.Step).Select(p => (p.Step, p.Path));
 
+    // A tree that is open on the output folder passes over names with a dot.
+    private static string Hidden(string folder, string suffix) => Path.Combine(Path.GetDirectoryName(folder)!, "." + Path.GetFileName(folder) + suffix);
+
     // Renamed first: a reader never meets a checkpoint that is half removed.
     private static void Remove(string folder)
     {
-        string away = folder + ".old" + Temporary;
+        string away = Hidden(folder, ".old" + Temporary);
         if (Directory.Exists(away))
             Directory.Delete(away, true);
         Directory.Move(folder, away);
@@ -125,7 +136,7 @@ public sealed class JobFiles
 
     private void SaveState(string folder, JobProgress progress)
     {
-        string temporary = folder + Temporary;
+        string temporary = Hidden(folder, Temporary);
         if (Directory.Exists(temporary))
             Directory.Delete(temporary, true);
         Directory.CreateDirectory(temporary);
@@ -163,8 +174,14 @@ public sealed class JobFiles
         yield return ("data_fingerprint", DataFingerprint.Of(_job.Setup.Train));
         yield return ("method", r.Method.ToString());
         yield return ("total_steps", _job.TotalSteps.ToString(CultureInfo.InvariantCulture));
-        yield return ("settings", FormattableString.Invariant(
-            $"{r.Optimizer} lr {r.LearningRate} betas {r.AdamBeta1} {r.AdamBeta2} eps {r.AdamEpsilon} decay {r.WeightDecay} clip {r.MaxGradNorm} {r.Schedule} warmup {r.WarmupOf(_job.TotalSteps)} batch {r.BatchSize}x{r.AccumulationSteps} seed {r.Seed} shuffle {r.Shuffle} dropout {_job.Adapter!.Adapter.Config.Dropout}"));
+        yield return ("warmup_steps", r.WarmupOf(_job.TotalSteps).ToString(CultureInfo.InvariantCulture));
+        // Of these the adapter's own count, also where it was started from another one.
+        PeftConfig config = _job.Adapter!.Adapter.Config;
+        yield return ("lora_dropout", config.Dropout.ToString("R", CultureInfo.InvariantCulture));
+        yield return ("lora_alpha", config.Alpha.ToString("R", CultureInfo.InvariantCulture));
+        yield return ("use_rslora", config.UseRslora ? "true" : "false");
+        foreach (string name in s_settings)
+            yield return (name, RecipeFields.Find(name)!.Show(r));
     }
 
     private PeftAdapter Trained() => AdapterOutput.Of(_job.Adapter!.Adapter, _job.Trainer!.Tensors.Select(t => (t.Key, t.InFileOrder(t.Value))));

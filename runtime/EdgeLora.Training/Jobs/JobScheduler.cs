@@ -13,6 +13,7 @@ public sealed class JobScheduler : IDisposable
     private readonly long _budgetBytes;
     private readonly List<Entry> _entries = [];
     private readonly Lock _lock = new();
+    private CancellationToken _cancellation;
 
     /// <summary>A scheduler on an engine.</summary>
     /// <param name="engine">Stays the caller's.</param>
@@ -56,8 +57,24 @@ public sealed class JobScheduler : IDisposable
             _entries.Add(new(job, needed, resume));
     }
 
-    /// <summary>Runs until every job has finished or failed. When cancelled, running jobs are left as they are: their checkpoints are on disk.</summary>
+    /// <summary>Runs until every job has finished or failed. When cancelled, a job that saves checkpoints saves one of where it is, to go on from with the same bits.</summary>
     public void Run(CancellationToken cancellation = default)
+    {
+        _cancellation = cancellation;
+        try
+        {
+            RunRounds(cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            foreach (Entry entry in Snapshot())
+                if (entry is { Job: { Status: JobStatus.Running or JobStatus.Paused, Step: > 0, Recipe.SaveSteps: > 0 }, Evaluating: false })
+                    Guard(entry, () => Save(entry));
+            throw;
+        }
+    }
+
+    private void RunRounds(CancellationToken cancellation)
     {
         while (true)
         {
@@ -160,19 +177,25 @@ public sealed class JobScheduler : IDisposable
         if (job.Recipe.EvalSteps is { } every && metrics.Step % every == 0 && !last && Evaluate(entry) is { } evaluation && IsEnough(entry, evaluation))
             last = true;
         if (job.Recipe.SaveSteps > 0 && metrics.Step % job.Recipe.SaveSteps == 0)
-        {
-            entry.Files.SaveCheckpoint(entry.Progress);
-            Saved?.Invoke(job, JobFiles.Newest(job.Recipe.OutputFolder)!);
-        }
+            Save(entry);
         if (last)
             Finish(entry);
+    }
+
+    private void Save(Entry entry)
+    {
+        string saved = entry.Files!.SaveCheckpoint(entry.Progress);
+        Saved?.Invoke(entry.Job, saved);
     }
 
     private EvaluationMetrics? Evaluate(Entry entry, bool final = false)
     {
         if (entry.Job.Setup.Validation.Count == 0)
             return null;
-        EvaluationMetrics metrics = JobEvaluation.Run(_engine, entry.Job);
+        // A run that is cancelled in here goes on from before it: a checkpoint without it would not give the same bits.
+        entry.Evaluating = !final;
+        EvaluationMetrics metrics = JobEvaluation.Run(_engine, entry.Job, _cancellation);
+        entry.Evaluating = false;
         entry.Files!.Append(MetricsLine.Of(metrics, final));
         Evaluated?.Invoke(entry.Job, metrics);
         return metrics;
@@ -247,5 +270,7 @@ public sealed class JobScheduler : IDisposable
         public JobFiles? Files { get; set; }
 
         public JobProgress Progress { get; set; } = new();
+
+        public bool Evaluating { get; set; }
     }
 }

@@ -46,6 +46,9 @@ public sealed class RecipeField
     /// <summary>The name in a file: <c>lora_rank</c>. The flag is <c>--lora-rank</c>, or <c>--lora_rank</c>.</summary>
     public string Name { get; }
 
+    // A flag that has the field's name says it already.
+    internal string At(RecipeValue value) => value.Where.TrimStart('-').Replace('-', '_') == Name ? value.Where : $"{value.Where}: {Name}";
+
     /// <summary>Other names that mean the same.</summary>
     public IReadOnlyList<string> Aliases { get; }
 

@@ -26,7 +26,7 @@ internal static class RecipeReader
             if (field.Apply(recipe, value) is { } applied)
                 recipe = applied;
             else
-                faults.Add($"{value.Where}: {field.Name}: expected {field.Expects}, found {value.Shown}");
+                faults.Add($"{field.At(value)}: expected {field.Expects}, found {value.Shown}");
         }
         new RecipeChecks(recipe, values, faults).Run();
         faults.ThrowIfAny();

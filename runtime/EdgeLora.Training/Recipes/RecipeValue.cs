@@ -16,7 +16,7 @@ internal sealed record RecipeValue(string Where, string? Folder, string? Scalar,
     /// <summary>The list; a scalar is split at its commas. Null for a map.</summary>
     public IReadOnlyList<string>? List => Items ?? Scalar?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>The map; a list or scalar is read as <c>key=value</c>. Null where one is not.</summary>
+    /// <summary>The map; a list or scalar is read as <c>key=value</c> or <c>key: value</c>, in braces or not. Null where one is not.</summary>
     public IReadOnlyList<(string Key, string Text)>? Map
     {
         get
@@ -24,9 +24,10 @@ internal sealed record RecipeValue(string Where, string? Folder, string? Scalar,
             if (Entries is not null)
                 return Entries;
             List<(string, string)> entries = [];
-            foreach (string item in List!)
+            IReadOnlyList<string> list = Scalar?.Trim() is ['{', .. string inside, '}'] ? new RecipeValue("", null, inside).List! : List!;
+            foreach (string item in list)
             {
-                int at = item.LastIndexOf('=');
+                int at = item.LastIndexOf('=') is int equals and > 0 ? equals : item.LastIndexOf(": ", StringComparison.Ordinal);
                 if (at < 1)
                     return null;
                 entries.Add((item[..at].Trim(), item[(at + 1)..].Trim()));

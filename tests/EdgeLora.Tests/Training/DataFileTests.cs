@@ -68,6 +68,10 @@ public sealed class DataFileTests : DataFolder
     }
 
     [Fact]
+    public void A_format_that_cannot_be_told_is_said_once() =>
+        Assert.StartsWith("line 1: the format cannot be told", Assert.Single(Faults("a.jsonl", "{\"question\": \"a\"}\n{\"question\": \"b\"}\n")));
+
+    [Fact]
     public void A_key_that_stands_twice_is_refused() => Assert.StartsWith("line 1: Duplicate property", Assert.Single(Faults("a.jsonl", "{\"text\": \"a\", \"text\": \"b\"}")));
 
     [Fact]

@@ -49,7 +49,8 @@ public sealed class JobTests : IDisposable
                     if (m.Step == cut)
                         stop.Cancel();
                 }, stop.Token));
-            Assert.Equal(cut < 2, JobFiles.Newest(folder) is null);
+            // A cancelled run saves where it is, whatever save_steps says.
+            Assert.Equal(Path.Combine(folder, $"checkpoint-{cut}"), JobFiles.Newest(folder));
             Assert.Equal(whole, RunJobs(folder, [recipe], JobFiles.Newest(folder))[0]);
         }
     }
@@ -133,7 +134,9 @@ public sealed class JobTests : IDisposable
         List<TrainingJob> jobs = [];
         RunJobs(folder, [recipe with { LearningRate = 0.5 }], JobFiles.Newest(folder), null, default, jobs);
         Assert.Equal(JobStatus.Faulted, jobs[0].Status);
-        Assert.Contains("settings: expected", jobs[0].Fault!.Message);
+        Assert.Contains("learning_rate: expected 0.5, as this run has it, found 0.01", jobs[0].Fault!.Message);
+        RunJobs(folder, [recipe with { LoraAlpha = 3 }], JobFiles.Newest(folder), null, default, jobs);
+        Assert.Contains("lora_alpha: expected 3", jobs[1].Fault!.Message);
     }
 
     private static TrainingRecipe Lora(int rank, int seed) => new()

@@ -147,7 +147,7 @@ public sealed class TrainingRecipeTests : IDisposable
         Assert.Equal(["q_proj", "v_proj"], recipe.LoraTarget.Names);
         ModelFileException refusal = Assert.Throws<ModelFileException>(() => TrainingRecipe.Read(null, [("lora-rnak", "1"), ("seed", "x"), ("lr", "1"), ("lr", "2")]));
         Assert.Contains("--lora-rnak: is no field of a recipe; did you mean lora_rank?", refusal.Faults);
-        Assert.Contains("--seed: seed: expected a whole number of at least 0, found 'x'", refusal.Faults);
+        Assert.Contains("--seed: expected a whole number of at least 0, found 'x'", refusal.Faults);
         Assert.Contains("--lr: learning_rate: expected a number of at least 0, found a list of 2", refusal.Faults);
     }
 

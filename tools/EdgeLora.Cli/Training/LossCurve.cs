@@ -34,7 +34,7 @@ internal static class LossCurve
         }
         plot.XLabel("step");
         plot.YLabel("loss (nats a token)");
-        plot.ShowLegend();
+        plot.ShowLegend(Alignment.UpperRight);
         AtomicFile.WriteBytes(Path.Combine(folder, "loss.png"), plot.GetImageBytes(Width, Height, ImageFormat.Png));
         AtomicFile.WriteText(Path.Combine(folder, "loss.svg"), plot.GetSvgXml(Width, Height));
     }

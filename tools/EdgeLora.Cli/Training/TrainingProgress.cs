@@ -56,9 +56,17 @@ internal sealed class TrainingProgress
         _io.Output.Flush();
     }
 
+    /// <summary>What a job spent: tokens it trained on, seconds in its steps and in its evaluations. Beside other jobs a round's time counts for each of them.</summary>
+    public (long Tokens, double StepSeconds, double EvaluationSeconds) Spent(TrainingJob job)
+    {
+        JobView view = View(job);
+        return (view.Tokens, view.StepSeconds, view.EvaluationSeconds);
+    }
+
     private void OnStep(TrainingJob job, StepMetrics metrics)
     {
         JobView view = View(job);
+        view.StepSeconds += view.Lap();
         view.Tokens += metrics.Tokens;
         view.Loss = view.Steps++ == 0 ? metrics.Loss : 0.9 * view.Loss + 0.1 * metrics.Loss;
         if (_json)
@@ -70,16 +78,18 @@ internal sealed class TrainingProgress
                 w.WriteNumber("grad_norm", metrics.GradNorm);
                 w.WriteNumber("learning_rate", metrics.LearningRate);
                 w.WriteNumber("epoch", metrics.Epoch);
+                w.WriteNumber("tokens", metrics.Tokens);
             });
         else if (_live is not null)
             Refresh();
         else if (metrics.Step % job.Recipe.LoggingSteps == 0 || metrics.Step == job.TotalSteps)
-            Write(FormattableString.Invariant($"{job.Name}: step {metrics.Step}/{job.TotalSteps}, epoch {metrics.Epoch:F2}, loss {metrics.Loss:F4}, gradient norm {metrics.GradNorm:F3}, rate {metrics.LearningRate:E2}, {view.TokensPerSecond:F0} tokens/s, {Remaining(job, view)} left, {Memory(job)}"));
+            Write(FormattableString.Invariant($"{job.Name}: step {metrics.Step}/{job.TotalSteps}, epoch {metrics.Epoch:F2}, loss {metrics.Loss:F4}, gradient norm {metrics.GradNorm:F3}, rate {Rate(metrics)}, {view.TokensPerSecond:F0} tokens/s, {Remaining(job, view)} left, {Memory(job)}"));
     }
 
     private void OnEvaluation(TrainingJob job, EvaluationMetrics metrics)
     {
         JobView view = View(job);
+        view.EvaluationSeconds += view.Lap();
         view.Before ??= metrics;
         view.After = metrics;
         if (_json)
@@ -91,6 +101,7 @@ internal sealed class TrainingProgress
                 w.WriteNumber("eval_perplexity", Math.Min(metrics.Perplexity, double.MaxValue));
                 w.WriteNumber("eval_accuracy", metrics.Accuracy);
                 w.WriteNumber("eval_exact_match", metrics.ExactMatch);
+                w.WriteNumber("eval_targets", metrics.Targets);
             });
         else if (_live is null)
             Write(FormattableString.Invariant($"{job.Name}: evaluation at step {metrics.Step}: loss {metrics.Loss:F4}, perplexity {metrics.Perplexity:F2}, accuracy {metrics.Accuracy:P1}, exact match {metrics.ExactMatch:P1}"));
@@ -113,15 +124,17 @@ internal sealed class TrainingProgress
             JobView view = View(job);
             table.AddRow(Markup.Escape(job.Name), job.Status.ToString().ToLowerInvariant(), FormattableString.Invariant($"{job.Step}/{job.TotalSteps}"),
                 FormattableString.Invariant($"{job.Last?.Epoch ?? 0:F2}"), view.Steps == 0 ? "" : view.Loss.ToString("F4", CultureInfo.InvariantCulture),
-                job.Last is null ? "" : job.Last.LearningRate.ToString("E2", CultureInfo.InvariantCulture), view.TokensPerSecond.ToString("F0", CultureInfo.InvariantCulture), Remaining(job, view), Memory(job));
+                job.Last is null ? "" : Rate(job.Last), view.TokensPerSecond.ToString("F0", CultureInfo.InvariantCulture), Remaining(job, view), Memory(job));
         }
         return table;
     }
 
+    private static string Rate(StepMetrics metrics) => metrics.LearningRate.ToString("0.00E-0", CultureInfo.InvariantCulture);
+
     private string Memory(TrainingJob job) => FormattableString.Invariant($"{(job.TrainerBytes + Math.Min(job.ActivationBytes, _engine.ActivationBytes)) / 1048576.0:F1} MiB");
 
     private static string Remaining(TrainingJob job, JobView view) =>
-        view.Steps == 0 ? "" : TimeSpan.FromSeconds(Math.Round(view.Seconds / view.Steps * (job.TotalSteps - job.Step))).ToString("c", CultureInfo.InvariantCulture);
+        view.Steps == 0 ? "" : TimeSpan.FromSeconds(Math.Round(view.StepSeconds / view.Steps * (job.TotalSteps - job.Step))).ToString("c", CultureInfo.InvariantCulture);
 
     private void Write(string line)
     {
@@ -138,22 +151,25 @@ internal sealed class TrainingProgress
 
     private sealed class JobView
     {
-        private long _started;
+        private long _lap;
 
         public long Tokens;
         public long Steps;
-        public double Loss;
+        public double Loss, StepSeconds, EvaluationSeconds;
         public EvaluationMetrics? Before;
         public EvaluationMetrics? After;
 
-        public double Seconds => _started == 0 ? 0 : Stopwatch.GetElapsedTime(_started).TotalSeconds;
+        public double TokensPerSecond => StepSeconds > 0 ? Tokens / StepSeconds : 0;
 
-        public double TokensPerSecond => Seconds > 0 ? Tokens / Seconds : 0;
+        // Waiting in the queue or paused is no work.
+        public void Start() => _lap = Stopwatch.GetTimestamp();
 
-        public void Start()
+        public double Lap()
         {
-            if (_started == 0)
-                _started = Stopwatch.GetTimestamp();
+            long now = Stopwatch.GetTimestamp();
+            double seconds = Stopwatch.GetElapsedTime(_lap, now).TotalSeconds;
+            _lap = now;
+            return seconds;
         }
     }
 }

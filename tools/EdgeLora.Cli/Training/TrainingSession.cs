@@ -42,7 +42,16 @@ internal sealed class TrainingSession : IDisposable
     /// <summary>Trains. True when every job has finished.</summary>
     public bool Run(CancellationToken cancellation)
     {
-        _progress.Run(() => _scheduler.Run(cancellation));
+        try
+        {
+            _progress.Run(() => _scheduler.Run(cancellation));
+        }
+        catch (OperationCanceledException)
+        {
+            foreach (TrainingJob job in _scheduler.Jobs.Where(j => j.Status is not (JobStatus.Finished or JobStatus.Faulted)))
+                _io.Error.WriteLine($"{job.Name}: stopped after {job.Step} steps; {(JobFiles.Newest(job.Recipe.OutputFolder) is { } from ? $"--resume goes on from {from}" : "nothing is saved")}");
+            throw;
+        }
         foreach (TrainingJob job in _scheduler.Jobs)
         {
             if (job.Fault is { } fault)
@@ -72,31 +81,55 @@ internal sealed class TrainingSession : IDisposable
                 faults.Add($"{recipe.Source}: model_name_or_path: expected {recipes[0].ModelPath}, as {recipes[0].Source} has it, found {recipe.ModelPath}: jobs of one run share one base");
         foreach (IGrouping<string, TrainingRecipe> same in recipes.GroupBy(r => Path.GetFullPath(r.OutputFolder)).Where(g => g.Count() > 1))
             faults.Add($"{string.Join(", ", same.Select(r => r.Source))}: output_dir: {same.Key} is given more than once");
+        foreach (TrainingRecipe recipe in recipes.Where(r => File.Exists(r.OutputFolder)))
+            faults.Add($"output_dir: {recipe.OutputFolder} is a file; expected a folder");
         if (faults.Count > 0)
             throw new UsageException(string.Join(Environment.NewLine, faults));
     }
 
     private void Add(TrainingRecipe recipe, bool resume)
     {
+        RefuseOutput(recipe, recipe.ModelPath, "the base's");
+        RefuseOutput(recipe, _host.Model.Checkpoint.Path, "the base's");
         AdapterPath parent = AdapterPath.Root;
         string fingerprint = "";
         if (recipe.Parent is { Length: > 0 } node)
         {
             parent = _host.Enter(node);
+            RefuseOutput(recipe, _host.Tree.Get(node).Folder, "its parent's");
             using PeftAdapter file = PeftAdapter.Open(_host.Tree.Get(node).Folder);
             fingerprint = Fingerprint.Of(file.File);
         }
         (JobSetup setup, TrainableSummary summary, DataReport data) = JobSetups.Of(recipe, _host.Model, _host.Tokenizer, parent, fingerprint);
         TrainingJob job = new(_engine, _host.Model, setup);
         _scheduler.Add(job, summary.Trainable, Checkpoint(recipe, resume));
-        if (!_json)
+        if (_json)
+            _io.WriteJson(w =>
+            {
+                w.WriteString("job", setup.Name);
+                w.WriteNumber("trainable_parameters", summary.Trainable);
+                w.WriteNumber("base_parameters", summary.BaseParameters);
+                w.WriteNumber("checkpoint_bytes", summary.CheckpointBytes);
+                w.WriteNumber("train_rows", data.TrainRows);
+                w.WriteNumber("train_tokens", data.TrainTokens);
+                w.WriteNumber("eval_rows", data.ValidationRows);
+                w.WriteNumber("total_steps", job.TotalSteps);
+            });
+        else
         {
-            _io.Output.WriteLine($"{setup.Name}: {summary}");
+            foreach (string line in summary.ToString().Split('\n'))
+                _io.Output.WriteLine($"{setup.Name}: {line}");
             foreach (string line in data.Lines())
                 _io.Output.WriteLine($"{setup.Name}: {line}");
             _io.Output.WriteLine($"{setup.Name}: {job.TotalSteps} steps");
             _io.Output.Flush();
         }
+    }
+
+    private static void RefuseOutput(TrainingRecipe recipe, string folder, string whose)
+    {
+        if (Path.TrimEndingDirectorySeparator(Path.GetFullPath(recipe.OutputFolder)) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))
+            throw new UsageException($"output_dir: {recipe.OutputFolder} is {whose} own folder, which training never writes; give another one");
     }
 
     private static string? Checkpoint(TrainingRecipe recipe, bool resume) => recipe.ResumeFromCheckpoint switch
@@ -106,13 +139,17 @@ internal sealed class TrainingSession : IDisposable
         string folder => folder,
     };
 
-    private static void WriteResult(Utf8JsonWriter w, TrainingJob job)
+    private void WriteResult(Utf8JsonWriter w, TrainingJob job)
     {
+        (long tokens, double steps, double evaluations) = _progress.Spent(job);
         w.WriteString("job", job.Name);
         w.WriteString("status", job.Status.ToString().ToLowerInvariant());
         w.WriteNumber("steps", job.Step);
         if (job.Last is { } last)
             w.WriteNumber("loss", last.Loss);
+        w.WriteNumber("tokens", tokens);
+        w.WriteNumber("step_seconds", Math.Round(steps, 3));
+        w.WriteNumber("eval_seconds", Math.Round(evaluations, 3));
         w.WriteString("output", job.Recipe.OutputFolder);
         if (job.StoppedEarly is { } early)
             w.WriteString("stoppedEarly", early);

@@ -20,6 +20,11 @@ internal static class TrainVerb
     {
         Command command = new("train", "Train adapters on one frozen base: one recipe or flags alone, or several recipes at once, fused along the batch axis.");
         Argument<string[]> recipes = new("recipe") { Description = "Recipe files (YAML). Several train in parallel; flags then hold for all of them.", Arity = ArgumentArity.ZeroOrMore };
+        recipes.Validators.Add(r =>
+        {
+            foreach (string flag in r.Tokens.Select(t => t.Value).Where(v => v.StartsWith("--", StringComparison.Ordinal)))
+                r.AddError($"{flag}: no such option" + (RecipeFields.Suggest(flag[2..]) is { } meant ? $"; did you mean --{meant.Replace('_', '-')}?" : ""));
+        });
         Option<bool> resume = new("--resume") { Description = "Go on from the newest checkpoint in each output_dir; start where there is none." };
         Option<bool> json = new("--json") { Description = "Print one line of JSON a step and one a job." };
         DeviceArguments device = new();
@@ -37,6 +42,9 @@ internal static class TrainVerb
                 AllowMultipleArgumentsPerToken = false,
                 HelpName = field.IsSwitch ? "true|false" : "value",
             };
+            // An array of at most one value has no parser of its own.
+            if (field.IsSwitch)
+                option.CustomParser = r => [.. r.Tokens.Select(t => t.Value)];
             fields.Add((field, option));
             command.Add(option);
         }
