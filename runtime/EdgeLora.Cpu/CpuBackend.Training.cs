@@ -86,14 +86,15 @@ public sealed unsafe partial class CpuBackend
                 positions = Math.Max(positions, sequence.Count);
                 work += (long)sequence.Count * sequence.Count * q.Columns;
             }
-            ReserveScratch(_kernels.Training.AttentionScratch(positions, shape.HeadSize));
+            TrainingKernels kernels = _kernels.ForHeads(shape.HeadSize).Training;
+            ReserveScratch(kernels.AttentionScratch(positions, shape.HeadSize));
             (_op.Batch, _op.Layer, _op.Shape, _op.Columns) = (batch, layer, shape, q.Columns);
             _op.X = Pointer.In(q);
             _op.Dy = Pointer.In(dy);
             _op.Dx = Pointer.Out(dq);
             _op.Dx2 = Pointer.Out(dk);
             _op.Dx3 = Pointer.Out(dv);
-            Run(_kernels.Training.Attention, work);
+            Run(kernels.Attention, work);
         }
         KeepAlive(batch, q, dy, dq);
         KeepAlive(batch, q, dk, dv);

@@ -160,11 +160,12 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
                 positions = Math.Max(positions, sequence.Past + sequence.Count);
                 work += (long)sequence.Count * (sequence.Past + sequence.Count) * q.Columns;
             }
-            ReserveScratch(_kernels.AttentionScratch(positions, shape.HeadSize));
+            KernelTable kernels = _kernels.ForHeads(shape.HeadSize);
+            ReserveScratch(kernels.AttentionScratch(positions, shape.HeadSize));
             (_op.Batch, _op.Layer, _op.Shape, _op.Columns) = (batch, layer, shape, q.Columns);
             _op.X = Pointer.In(q);
             _op.Y = Pointer.Out(y);
-            Run(_kernels.Attention, work);
+            Run(kernels.Attention, work);
         }
         KeepAlive(batch, q, y, y);
     }

@@ -18,9 +18,9 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
     public static void Run(object context, int part, int parts)
     {
         OpArguments op = (OpArguments)context;
-        int kvHeads = op.Shape.KvHeads;
-        (int start, int end) = WorkerPool.Split(op.Batch!.Sequences.Length * kvHeads, part, parts);
-        for (int item = start; item < end; item++)
+        int kvHeads = op.Shape.KvHeads, items = op.Batch!.Sequences.Length * kvHeads;
+        // Sequences differ in length, so parts take turns.
+        for (int item = part; item < items; item += parts)
             KeyValueHead(op, op.Batch.Sequences[item / kvHeads], item % kvHeads, op.Scratch[part].Reserve(0));
     }
 

@@ -6,6 +6,9 @@ namespace EdgeLora.Cpu;
 /// <summary>The kernels of one tier, picked once.</summary>
 internal sealed unsafe class KernelTable
 {
+    private int _lanes;
+    private KernelTable? _narrower;
+
     /// <summary>The tier.</summary>
     public required SimdTier Tier { get; init; }
 
@@ -67,18 +70,28 @@ internal sealed unsafe class KernelTable
         _ => Tanh,
     };
 
+    /// <summary>The table whose attention suits heads of <paramref name="headSize"/>: lanes past the end of a head are work for nothing, so small heads take narrower vectors.</summary>
+    public KernelTable ForHeads(int headSize)
+    {
+        for (KernelTable table = this; ; table = table._narrower)
+            if (table._narrower is null || headSize % table._lanes == 0 || (headSize % 8 != 0 && (headSize + table._lanes - 1) / table._lanes * table._lanes * 2 <= headSize * 3))
+                return table;
+    }
+
     /// <summary>The kernels of <paramref name="tier"/>.</summary>
     public static KernelTable For(SimdTier tier) => tier switch
     {
-        SimdTier.Vector512 => Create<Lanes512, Vector512<float>>(tier),
-        SimdTier.Vector256 => Create<Lanes256, Vector256<float>>(tier),
-        SimdTier.Vector128 => Create<Lanes128, Vector128<float>>(tier),
-        _ => Create<LanesScalar, Quad>(tier),
+        SimdTier.Vector512 => Create<Lanes512, Vector512<float>>(tier, For(SimdTier.Vector256)),
+        SimdTier.Vector256 => Create<Lanes256, Vector256<float>>(tier, For(SimdTier.Vector128)),
+        SimdTier.Vector128 => Create<Lanes128, Vector128<float>>(tier, null),
+        _ => Create<LanesScalar, Quad>(tier, null),
     };
 
-    private static KernelTable Create<O, V>(SimdTier tier) where O : struct, ILanes<V> where V : unmanaged => new()
+    private static KernelTable Create<O, V>(SimdTier tier, KernelTable? narrower) where O : struct, ILanes<V> where V : unmanaged => new()
     {
         Tier = tier,
+        _lanes = O.Count,
+        _narrower = narrower,
         LinearPrepare = &Linear<O, V>.Prepare,
         LinearBeforeGain = &Linear<O, V>.PrepareBeforeGain,
         LinearMasks = &Linear<O, V>.Masks,

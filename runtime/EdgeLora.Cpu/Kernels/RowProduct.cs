@@ -83,6 +83,7 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
     {
         DType.F16 or DType.Q4_0 => 1,
         DType.Q8_0 => 2,
+        DType.BF16 => 4,
         _ => 3,
     };
 
