@@ -31,6 +31,17 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void A_converted_llama2c_checkpoint_tells_the_reference_s_story_byte_for_byte()
+    {
+        string source = SharedFolder.Require("data/lm-stories260k"), folder = Directory.CreateTempSubdirectory("edgelora").FullName;
+        Assert.Equal(0, Run(null, "convert", Path.Combine(source, "stories260K.bin"), Path.Combine(folder, "base")).Code);
+        (int code, string output, _) = Run(null, "run", Path.Combine(folder, "base"), "--tokens", "1", "--greedy", "--max-tokens", "200", "--ignore-eos");
+        Directory.Delete(folder, true);
+        Assert.Equal(0, code);
+        Assert.Equal(File.ReadAllText(Path.Combine(source, "golden/bos_greedy200.txt")), output);
+    }
+
+    [Fact]
     public void A_missing_model_exits_with_1_and_is_named()
     {
         (int code, string output, string error) = Run(null, "run", "no-such-model", "-p", "a");
@@ -53,7 +64,7 @@ public sealed class CommandLineTests : IDisposable
     {
         (int code, string output, _) = Run(null, "--help");
         Assert.Equal(0, code);
-        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "init", "merge", "eval", "logits", "tokenize", "devices", "verify" })
+        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "init", "train", "merge", "eval", "logits", "tokenize", "devices", "verify" })
             Assert.Contains($"\n  {verb} ", output);
     }
 
@@ -64,7 +75,7 @@ public sealed class CommandLineTests : IDisposable
         (int code, string text, _) = Run(null, args);
         Assert.Equal(0, code);
         JsonElement json = Json([.. args, "--json"]);
-        Assert.Equal(text, json.GetProperty("text").GetString());
+        Assert.Equal(text, json.GetProperty("text").GetString() + "\n");
         Assert.Equal(12, json.GetProperty("tokens").GetArrayLength());
         Assert.Equal("maxTokens", json.GetProperty("stopReason").GetString());
         Assert.True(json.GetProperty("promptTokens").GetInt32() > 0);

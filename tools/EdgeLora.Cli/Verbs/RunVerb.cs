@@ -60,8 +60,9 @@ internal static class RunVerb
                 });
             else if (host.Tokenizer is null)
                 io.Output.Write(string.Join(',', answer.Tokens.Select(t => t.ToString(CultureInfo.InvariantCulture))));
-            if (!asJson && !io.OutputRedirected)
-                io.Output.WriteLine();
+            // A text file ends with a newline; --json has the bare text.
+            if (!asJson)
+                io.Output.Write('\n');
             if (answer.Stop == StopReason.Cancelled)
                 throw new OperationCanceledException();
             return EdgeLoraCommand.Ok;
