@@ -17,12 +17,14 @@ internal static class OpShares
         for (int i = 0; i < Warmup; i++)
             jobs.Complete(jobs.Train());
         backend.Reset();
+        TimeSpan cpu = Environment.CpuUsage.TotalTime;
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < Steps; i++)
             jobs.Complete(jobs.Train());
-        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        Console.WriteLine(FormattableString.Invariant($"{subject}, {threads} threads: {Steps} steps, {Steps * subject.Sequences * subject.Tokens / seconds:F0} tokens/s"));
-        foreach (string line in backend.Lines(seconds))
+        TimeSpan wall = Stopwatch.GetElapsedTime(start);
+        cpu = Environment.CpuUsage.TotalTime - cpu;
+        Console.WriteLine(FormattableString.Invariant($"{subject}, {threads} threads: {Steps} steps, {Steps * subject.Sequences * subject.Tokens / wall.TotalSeconds:F0} tokens/s, {Steps * subject.Sequences * subject.Tokens / cpu.TotalSeconds:F0} a cpu second"));
+        foreach (string line in backend.Lines(wall, cpu))
             Console.WriteLine("  " + line);
     }
 }

@@ -4,7 +4,10 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Benchmarks;
 
-/// <summary>A backend that notes how long each kind of op takes. Ops of the host's backends have run when they return, so a stopwatch around each says it all.</summary>
+/// <summary>
+/// A backend that notes what each kind of op takes: by the wall, and of the processors, which others on the machine disturb less. Ops of the host's backends have run when they return, so clocks around
+/// each say it all; threads that wait for the next op are counted with the op or outside of it, as it falls.
+/// </summary>
 internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
 {
     private readonly Dictionary<string, Spent> _spent = [];
@@ -18,12 +21,15 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     /// <summary>Forgets what was noted.</summary>
     public void Reset() => _spent.Clear();
 
-    /// <summary>One line an op, the longest first: share of <paramref name="seconds"/>, milliseconds, calls; last what no op took.</summary>
-    public IEnumerable<string> Lines(double seconds)
+    /// <summary>One line an op, the longest first: its share, milliseconds by the wall and of the processors, calls. Last what no op took.</summary>
+    /// <param name="whole">What everything took, by the wall.</param>
+    /// <param name="cpu">What everything took of the processors.</param>
+    public IEnumerable<string> Lines(TimeSpan whole, TimeSpan cpu)
     {
-        foreach ((string op, Spent spent) in _spent.OrderByDescending(s => s.Value.Ticks))
-            yield return Line(op, Stopwatch.GetElapsedTime(0, spent.Ticks).TotalSeconds, seconds, spent.Calls);
-        yield return Line("outside of ops", seconds - Stopwatch.GetElapsedTime(0, _spent.Values.Sum(s => s.Ticks)).TotalSeconds, seconds, 0);
+        foreach ((string op, Spent spent) in _spent.OrderByDescending(s => s.Value.Wall))
+            yield return Line(op, spent.Wall, whole, spent.Cpu, spent.Calls);
+        TimeSpan Sum(Func<Spent, TimeSpan> part) => TimeSpan.FromTicks(_spent.Values.Sum(s => part(s).Ticks));
+        yield return Line("outside of ops", whole - Sum(s => s.Wall), whole, cpu - Sum(s => s.Cpu), 0);
     }
 
     /// <inheritdoc/>
@@ -147,11 +153,11 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     /// <inheritdoc/>
     public void Dispose() => inner.Dispose();
 
-    private static string Line(string op, double part, double seconds, long calls) =>
-        string.Create(CultureInfo.InvariantCulture, $"{100 * part / seconds,5:F1} %  {1e3 * part,10:F2} ms  {calls,6} calls  {op}");
+    private static string Line(string op, TimeSpan wall, TimeSpan whole, TimeSpan cpu, long calls) =>
+        string.Create(CultureInfo.InvariantCulture, $"{100 * (wall / whole),5:F1} %  {wall.TotalMilliseconds,10:F2} ms  {cpu.TotalMilliseconds,10:F2} cpu ms  {calls,6} calls  {op}");
 
     // The last part of a layer's name is its kind; the head has a kind of its own.
-    private static string Kind(string op, LinearSite site) => op + " " + site.Name[(site.Name.LastIndexOf('.', site.Name.Length - 1) + 1)..];
+    private static string Kind(string op, LinearSite site) => op + " " + site.Name[(site.Name.LastIndexOf('.') + 1)..];
 
     private void Note(string op, Action action)
     {
@@ -174,16 +180,19 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
 
     private sealed class Spent
     {
-        public long Ticks, Calls;
+        public TimeSpan Wall, Cpu;
+        public long Calls;
     }
 
     private readonly struct Watch(Spent spent) : IDisposable
     {
+        private readonly TimeSpan _cpu = Environment.CpuUsage.TotalTime;
         private readonly long _start = Stopwatch.GetTimestamp();
 
         public void Dispose()
         {
-            spent.Ticks += Stopwatch.GetTimestamp() - _start;
+            spent.Wall += Stopwatch.GetElapsedTime(_start);
+            spent.Cpu += Environment.CpuUsage.TotalTime - _cpu;
             spent.Calls++;
         }
     }
