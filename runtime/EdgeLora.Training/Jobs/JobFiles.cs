@@ -106,7 +106,7 @@ public sealed class JobFiles
             ReadTensors(Path.Combine(checkpoint, OptimizerName), t => [(t.Key + ".m", t.FirstMoment!), (t.Key + ".v", t.SecondMoment!)]);
         _job.Resume(step);
         TrimMetrics(step);
-        return new(state.TryGetProperty("best_loss", out JsonElement best) && best.ValueKind == JsonValueKind.Number ? best.GetDouble() : null, state.GetProperty("evaluations_without_gain").GetInt32());
+        return new(state.TryGetProperty("best_loss", out JsonElement best) && best.ValueKind == JsonValueKind.Number ? best.GetDouble() : null, state.GetProperty("evaluations_without_gain").GetInt32(), state.GetProperty("evaluated_step").GetInt64());
     }
 
     /// <summary>Appends a line to metrics.jsonl.</summary>
@@ -156,6 +156,7 @@ public sealed class JobFiles
                 else
                     writer.WriteNull("best_loss");
                 writer.WriteNumber("evaluations_without_gain", progress.EvaluationsWithoutGain);
+                writer.WriteNumber("evaluated_step", progress.EvaluatedStep);
                 writer.WriteEndObject();
             }
             AtomicFile.WriteBytes(Path.Combine(temporary, StateName), json.ToArray());
@@ -228,7 +229,8 @@ public sealed class JobFiles
     }
 }
 
-/// <summary>What early stopping has to remember.</summary>
+/// <summary>What evaluation and early stopping have to remember.</summary>
 /// <param name="BestLoss">Lowest evaluation loss so far; null before the first evaluation.</param>
 /// <param name="EvaluationsWithoutGain">Evaluations since then.</param>
-public sealed record JobProgress(double? BestLoss = null, int EvaluationsWithoutGain = 0);
+/// <param name="EvaluatedStep">The step after which the last evaluation between steps was made.</param>
+public sealed record JobProgress(double? BestLoss = null, int EvaluationsWithoutGain = 0, long EvaluatedStep = 0);

@@ -68,7 +68,7 @@ public sealed class JobScheduler : IDisposable
         catch (OperationCanceledException)
         {
             foreach (Entry entry in Snapshot())
-                if (entry is { Job: { Status: JobStatus.Running or JobStatus.Paused, Step: > 0, Recipe.SaveSteps: > 0 }, Evaluating: false })
+                if (entry is { Job: { Status: JobStatus.Running or JobStatus.Paused, Step: > 0, Recipe.SaveSteps: > 0 } })
                     Guard(entry, () => Save(entry));
             throw;
         }
@@ -133,7 +133,8 @@ public sealed class JobScheduler : IDisposable
         SetStatus(job, JobStatus.Running);
         if (job.Step == 0)
             Evaluate(entry);
-        if (job.Done || HasEnough(entry))
+        // A run that was cancelled while it evaluated makes that evaluation now.
+        if (job.Done || HasEnough(entry) || EvaluateWhereDue(entry))
             Finish(entry);
     }
 
@@ -173,9 +174,7 @@ public sealed class JobScheduler : IDisposable
         TrainingJob job = entry.Job;
         entry.Files!.Append(MetricsLine.Of(metrics));
         StepTaken?.Invoke(job, metrics);
-        bool last = job.Done;
-        if (job.Recipe.EvalSteps is { } every && metrics.Step % every == 0 && !last && Evaluate(entry) is { } evaluation && IsEnough(entry, evaluation))
-            last = true;
+        bool last = EvaluateWhereDue(entry) || job.Done;
         if (job.Recipe.SaveSteps > 0 && metrics.Step % job.Recipe.SaveSteps == 0)
             Save(entry);
         if (last)
@@ -192,13 +191,20 @@ public sealed class JobScheduler : IDisposable
     {
         if (entry.Job.Setup.Validation.Count == 0)
             return null;
-        // A run that is cancelled in here goes on from before it: a checkpoint without it would not give the same bits.
-        entry.Evaluating = !final;
         EvaluationMetrics metrics = JobEvaluation.Run(_engine, entry.Job, _cancellation);
-        entry.Evaluating = false;
         entry.Files!.Append(MetricsLine.Of(metrics, final));
         Evaluated?.Invoke(entry.Job, metrics);
         return metrics;
+    }
+
+    // True: it stops early.
+    private bool EvaluateWhereDue(Entry entry)
+    {
+        TrainingJob job = entry.Job;
+        if (job.Done || job.Recipe.EvalSteps is not { } every || job.Step % every != 0 || job.Step == entry.Progress.EvaluatedStep || Evaluate(entry) is not { } evaluation)
+            return false;
+        entry.Progress = entry.Progress with { EvaluatedStep = job.Step };
+        return IsEnough(entry, evaluation);
     }
 
     private static bool IsEnough(Entry entry, EvaluationMetrics metrics)
@@ -207,7 +213,7 @@ public sealed class JobScheduler : IDisposable
             return false;
         if (entry.Progress.BestLoss is not { } best || metrics.Loss < best)
         {
-            entry.Progress = new(metrics.Loss, 0);
+            entry.Progress = entry.Progress with { BestLoss = metrics.Loss, EvaluationsWithoutGain = 0 };
             entry.Files!.SaveBest(entry.Progress);
             return false;
         }
@@ -270,7 +276,5 @@ public sealed class JobScheduler : IDisposable
         public JobFiles? Files { get; set; }
 
         public JobProgress Progress { get; set; } = new();
-
-        public bool Evaluating { get; set; }
     }
 }

@@ -22,7 +22,7 @@ internal sealed class RecipeChecks(TrainingRecipe recipe, Dictionary<RecipeField
     {
         foreach ((RecipeField field, RecipeValue value) in values.OrderBy(v => v.Key.Name, StringComparer.Ordinal))
             if (field.Methods.Count > 0 && !field.Methods.Contains(recipe.Method) && field.Apply(new(), value) is { } alone && field.Show(alone) != field.Default)
-                faults.Add($"{value.Where}: {field.Name}: has no meaning with finetuning_type {RecipeFields.Find("finetuning_type")!.Show(recipe)}");
+                faults.Add($"{field.At(value)}: has no meaning with finetuning_type {RecipeFields.Find("finetuning_type")!.Show(recipe)}");
     }
 
     private void CheckLora()
@@ -88,5 +88,5 @@ internal sealed class RecipeChecks(TrainingRecipe recipe, Dictionary<RecipeField
             faults.Add($"{name}: is missing");
     }
 
-    private void Refuse(string name, string why) => faults.Add((values.TryGetValue(RecipeFields.Find(name)!, out RecipeValue? value) ? value.Where + ": " : "") + $"{name}: {why}");
+    private void Refuse(string name, string why) => faults.Add($"{(RecipeFields.Find(name) is { } field && values.TryGetValue(field, out RecipeValue? value) ? field.At(value) : name)}: {why}");
 }

@@ -56,6 +56,21 @@ public sealed class JobTests : IDisposable
     }
 
     [Fact]
+    public void A_run_that_was_cancelled_while_it_evaluated_makes_that_evaluation_first()
+    {
+        TrainingRecipe recipe = Lora(4, 7) with { SaveSteps = 100, EvalSteps = 2, EarlyStoppingPatience = 3 };
+        string whole = Run("whole", recipe)[0], folder = Path.Combine(_folder, "cut");
+        using (CancellationTokenSource stop = new())
+            Assert.ThrowsAny<OperationCanceledException>(() => RunJobs(folder, [recipe], null, (_, m) =>
+            {
+                if (m.Step == 4)
+                    stop.Cancel();
+            }, stop.Token));
+        Assert.DoesNotContain(File.ReadLines(Path.Combine(folder, "metrics.jsonl")), l => l.StartsWith("{\"step\":4,\"eval", StringComparison.Ordinal));
+        Assert.Equal(whole, RunJobs(folder, [recipe], JobFiles.Newest(folder))[0]);
+    }
+
+    [Fact]
     public void A_job_that_diverges_fails_alone()
     {
         string expected = Run("alone", Lora(4, 1))[0];

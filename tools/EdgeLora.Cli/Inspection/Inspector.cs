@@ -161,13 +161,18 @@ internal static class Inspector
     {
         report.Kind = "adapter config";
         report.Format = report.Format.Length == 0 ? "PEFT" : report.Format;
-        report.Facts.Add(("rank", config.Rank));
-        report.Facts.Add(("alpha", config.Alpha));
-        report.Facts.Add(("scale", config.Alpha / (config.UseRslora ? Math.Sqrt(config.Rank) : config.Rank)));
-        report.Facts.Add(("rsLora", config.UseRslora));
-        report.Facts.Add(("dora", config.UseDora));
+        report.Facts.Add(("method", config.PeftType));
+        // A method without pairs has no rank, and no scale that could be read off it.
+        if (config.Rank > 0)
+        {
+            report.Facts.Add(("rank", config.Rank));
+            report.Facts.Add(("alpha", config.Alpha));
+            report.Facts.Add(("scale", config.Alpha / (config.UseRslora ? Math.Sqrt(config.Rank) : config.Rank)));
+            report.Facts.Add(("rsLora", config.UseRslora));
+            report.Facts.Add(("dora", config.UseDora));
+        }
         report.Facts.Add(("bias", config.Bias.ToString()));
-        if (config.TargetModules is { } targets)
+        if (config.TargetModules is { Count: > 0 } targets)
             report.Facts.Add(("targets", targets));
         if (config.ModulesToSave.Count > 0)
             report.Facts.Add(("modulesToSave", config.ModulesToSave));

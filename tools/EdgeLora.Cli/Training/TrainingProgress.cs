@@ -66,7 +66,8 @@ internal sealed class TrainingProgress
     private void OnStep(TrainingJob job, StepMetrics metrics)
     {
         JobView view = View(job);
-        view.StepSeconds += view.Lap();
+        double seconds = view.Lap();
+        view.StepSeconds += seconds;
         view.Tokens += metrics.Tokens;
         view.Loss = view.Steps++ == 0 ? metrics.Loss : 0.9 * view.Loss + 0.1 * metrics.Loss;
         if (_json)
@@ -79,11 +80,12 @@ internal sealed class TrainingProgress
                 w.WriteNumber("learning_rate", metrics.LearningRate);
                 w.WriteNumber("epoch", metrics.Epoch);
                 w.WriteNumber("tokens", metrics.Tokens);
+                w.WriteNumber("seconds", Math.Round(seconds, 6));
             });
         else if (_live is not null)
             Refresh();
         else if (metrics.Step % job.Recipe.LoggingSteps == 0 || metrics.Step == job.TotalSteps)
-            Write(FormattableString.Invariant($"{job.Name}: step {metrics.Step}/{job.TotalSteps}, epoch {metrics.Epoch:F2}, loss {metrics.Loss:F4}, gradient norm {metrics.GradNorm:F3}, rate {Rate(metrics)}, {view.TokensPerSecond:F0} tokens/s, {Remaining(job, view)} left, {Memory(job)}"));
+            Write(FormattableString.Invariant($"{job.Name}: step {metrics.Step}/{job.TotalSteps}, epoch {metrics.Epoch:F2}, loss {metrics.Loss:F4}, gradient norm {metrics.GradNorm:F3}, rate {Rate(metrics)}, {view.TokensPerSecond:F0} tokens/s, {Remaining(job, view)} left, {MiB(job)} MiB"));
     }
 
     private void OnEvaluation(TrainingJob job, EvaluationMetrics metrics)
@@ -118,20 +120,23 @@ internal sealed class TrainingProgress
 
     private Table Render()
     {
-        Table table = new Table().AddColumns("job", "status", "step", "epoch", "loss", "rate", "tokens/s", "left", "memory");
+        // Narrow enough for a terminal of 80 columns.
+        Table table = new Table().Border(TableBorder.None);
+        foreach (string name in (string[])["job", "status", "step", "loss", "rate", "tokens/s", "left", "MiB"])
+            table.AddColumn(name, column => column.NoWrap().PadRight(2));
         foreach (TrainingJob job in _scheduler.Jobs)
         {
             JobView view = View(job);
             table.AddRow(Markup.Escape(job.Name), job.Status.ToString().ToLowerInvariant(), FormattableString.Invariant($"{job.Step}/{job.TotalSteps}"),
-                FormattableString.Invariant($"{job.Last?.Epoch ?? 0:F2}"), view.Steps == 0 ? "" : view.Loss.ToString("F4", CultureInfo.InvariantCulture),
-                job.Last is null ? "" : Rate(job.Last), view.TokensPerSecond.ToString("F0", CultureInfo.InvariantCulture), Remaining(job, view), Memory(job));
+                view.Steps == 0 ? "" : view.Loss.ToString("F4", CultureInfo.InvariantCulture),
+                job.Last is null ? "" : Rate(job.Last), view.TokensPerSecond.ToString("F0", CultureInfo.InvariantCulture), Remaining(job, view), MiB(job));
         }
         return table;
     }
 
     private static string Rate(StepMetrics metrics) => metrics.LearningRate.ToString("0.00E-0", CultureInfo.InvariantCulture);
 
-    private string Memory(TrainingJob job) => FormattableString.Invariant($"{(job.TrainerBytes + Math.Min(job.ActivationBytes, _engine.ActivationBytes)) / 1048576.0:F1} MiB");
+    private string MiB(TrainingJob job) => FormattableString.Invariant($"{(job.TrainerBytes + Math.Min(job.ActivationBytes, _engine.ActivationBytes)) / 1048576.0:F1}");
 
     private static string Remaining(TrainingJob job, JobView view) =>
         view.Steps == 0 ? "" : TimeSpan.FromSeconds(Math.Round(view.StepSeconds / view.Steps * (job.TotalSteps - job.Step))).ToString("c", CultureInfo.InvariantCulture);
