@@ -66,7 +66,7 @@ internal sealed class TrainingProgress
     private void OnStep(TrainingJob job, StepMetrics metrics)
     {
         JobView view = View(job);
-        double seconds = view.Lap();
+        (double seconds, double cpuSeconds) = view.Lap();
         view.StepSeconds += seconds;
         view.Tokens += metrics.Tokens;
         view.Loss = view.Steps++ == 0 ? metrics.Loss : 0.9 * view.Loss + 0.1 * metrics.Loss;
@@ -81,6 +81,7 @@ internal sealed class TrainingProgress
                 w.WriteNumber("epoch", metrics.Epoch);
                 w.WriteNumber("tokens", metrics.Tokens);
                 w.WriteNumber("seconds", Math.Round(seconds, 6));
+                w.WriteNumber("cpu_seconds", Math.Round(cpuSeconds, 6));
             });
         else if (_live is not null)
             Refresh();
@@ -91,7 +92,7 @@ internal sealed class TrainingProgress
     private void OnEvaluation(TrainingJob job, EvaluationMetrics metrics)
     {
         JobView view = View(job);
-        view.EvaluationSeconds += view.Lap();
+        view.EvaluationSeconds += view.Lap().Seconds;
         view.Before ??= metrics;
         view.After = metrics;
         if (_json)
@@ -157,6 +158,7 @@ internal sealed class TrainingProgress
     private sealed class JobView
     {
         private long _lap;
+        private TimeSpan _cpuLap;
 
         public long Tokens;
         public long Steps;
@@ -167,14 +169,16 @@ internal sealed class TrainingProgress
         public double TokensPerSecond => StepSeconds > 0 ? Tokens / StepSeconds : 0;
 
         // Waiting in the queue or paused is no work.
-        public void Start() => _lap = Stopwatch.GetTimestamp();
+        public void Start() => Lap();
 
-        public double Lap()
+        // Since the last one: on the clock, and of the processor in all threads of the process.
+        public (double Seconds, double CpuSeconds) Lap()
         {
             long now = Stopwatch.GetTimestamp();
-            double seconds = Stopwatch.GetElapsedTime(_lap, now).TotalSeconds;
-            _lap = now;
-            return seconds;
+            TimeSpan cpu = Environment.CpuUsage.TotalTime;
+            (double, double) laps = (Stopwatch.GetElapsedTime(_lap, now).TotalSeconds, (cpu - _cpuLap).TotalSeconds);
+            (_lap, _cpuLap) = (now, cpu);
+            return laps;
         }
     }
 }
