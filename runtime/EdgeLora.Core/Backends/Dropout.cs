@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace EdgeLora.Core;
 
 /// <summary>
@@ -19,13 +21,29 @@ public sealed class Dropout(double probability)
     /// <summary>0, or 1/(1-p).</summary>
     public float Factor(int row, int column) => Kept(Seed + ((ulong)(uint)row << 32 | (uint)column) * Step) ? (float)(1 / (1 - Probability)) : 0;
 
-    /// <summary><c>y[i] = x[i]·Factor(row, i)</c>.</summary>
+    /// <summary><c>y[i] = x[i]·Factor(row, i)</c>. y may be x.</summary>
     public void Apply(int row, ReadOnlySpan<float> x, Span<float> y)
     {
-        float factor = (float)(1 / (1 - Probability));
+        int i = 0, half = Vector<ulong>.Count;
         ulong element = Seed + ((ulong)(uint)row << 32) * Step;
-        for (int i = 0; i < x.Length; i++, element += Step)
-            y[i] = x[i] * (Kept(element) ? factor : 0);
+        Vector<float> factor = new((float)(1 / (1 - Probability)));
+        Vector<uint> threshold = new((uint)_threshold);
+        Vector<ulong> first = new Vector<ulong>(element) + Vector<ulong>.Indices * Step;
+        for (; i + 2 * half <= x.Length; i += 2 * half, first += new Vector<ulong>(Step * (ulong)(2 * half)))
+        {
+            Vector<uint> bits = Vector.Narrow(Mixed(first) >>> 32, Mixed(first + new Vector<ulong>(Step * (ulong)half)) >>> 32);
+            Vector<float> kept = Vector.ConditionalSelect(Vector.AsVectorSingle(Vector.GreaterThanOrEqual(bits, threshold)), factor, Vector<float>.Zero);
+            (new Vector<float>(x[i..]) * kept).CopyTo(y[i..]);
+        }
+        for (; i < x.Length; i++)
+            y[i] = x[i] * Factor(row, i);
+    }
+
+    private static Vector<ulong> Mixed(Vector<ulong> z)
+    {
+        z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >>> 27)) * 0x94D049BB133111EB;
+        return z ^ (z >>> 31);
     }
 
     // SplitMix64's finaliser over the element's number.

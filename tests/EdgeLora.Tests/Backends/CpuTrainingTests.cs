@@ -39,18 +39,4 @@ public sealed class CpuTrainingTests
         DeviceTensor q = BackendCases.Buffer(backend, 1, 1, 4);
         Assert.Contains("found 2", Assert.Throws<ArgumentException>(() => backend.AttentionBackward(batch, 0, new AttentionShape(1, 1, 4, 1, 0), q, q, q, q, q)).Message);
     }
-
-    [Fact]
-    public void A_mask_row_is_its_factors()
-    {
-        Dropout dropout = new(0.3) { Seed = 42 };
-        float[] x = BackendCases.Random(1, 1000), y = new float[1000];
-        foreach (int row in (int[])[0, 1, 70000])
-        {
-            dropout.Apply(row, x, y);
-            for (int i = 0; i < x.Length; i++)
-                Assert.Equal(x[i] * dropout.Factor(row, i), y[i]);
-            Assert.InRange(y.Count(v => v == 0), 240, 360);
-        }
-    }
 }

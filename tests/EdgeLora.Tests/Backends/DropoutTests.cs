@@ -39,4 +39,17 @@ public sealed class DropoutTests
 
     [Fact]
     public void A_probability_of_one_is_refused() => Assert.Contains("below 1", Assert.Throws<ArgumentOutOfRangeException>(() => new Dropout(1)).Message);
+
+    [Fact]
+    public void A_mask_row_is_its_factors()
+    {
+        Dropout dropout = new(0.3) { Seed = 42 };
+        float[] x = BackendCases.Random(1, 1003), y = new float[1003];
+        foreach (int row in (int[])[0, 1, 70_000])
+        {
+            dropout.Apply(row, x, y);
+            for (int i = 0; i < x.Length; i++)
+                Assert.Equal(x[i] * dropout.Factor(row, i), y[i]);
+        }
+    }
 }
