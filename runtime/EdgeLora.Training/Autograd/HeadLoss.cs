@@ -14,9 +14,15 @@ public readonly record struct LossResult(double LossSum, int Targets, int Correc
 /// <param name="Label">The token that follows.</param>
 public readonly record struct Target(int Row, int Label);
 
+/// <summary>What one job has in a micro-batch for the head.</summary>
+/// <param name="Path">Its path.</param>
+/// <param name="Targets">Its targets, rows ascending.</param>
+/// <param name="Scale">What one target counts: 1/N.</param>
+internal sealed record HeadShare(SiteTable Path, IReadOnlyList<Target> Targets, double Scale);
+
 /// <summary>
 /// The output head fused with softmax cross-entropy, forward and backward, a few rows at a time: logits of [T, V] are never held. Only rows that carry loss are computed.
-/// A job's rows are chunked by themselves, so its bits do not depend on the jobs beside it.
+/// A job's rows are cut as if it were alone, so its bits do not depend on the jobs beside it; pieces of several jobs that fit together read the head once.
 /// </summary>
 internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDisposable
 {
@@ -32,45 +38,34 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
     /// <summary>Bytes of its buffers.</summary>
     public long ByteLength => _inputs is null ? 0 : _inputs.ByteLength + _logits!.ByteLength + _losses!.ByteLength + _back!.ByteLength;
 
-    /// <summary>Loss of one job's targets; with <paramref name="gradient"/> also its derivative in <paramref name="x"/>'s rows and in what trains of the head.</summary>
-    /// <param name="path">The job's path.</param>
-    /// <param name="targets">Its targets, rows ascending.</param>
+    /// <summary>Loss of each job's targets; with <paramref name="gradient"/> also its derivative in <paramref name="x"/>'s rows and in what trains of the head.</summary>
+    /// <param name="jobs">The jobs.</param>
     /// <param name="x">[T, D]: output of the final norm.</param>
-    /// <param name="scale">What one target counts: 1/N.</param>
-    /// <param name="gradient">[T, D], zero in the job's rows; null: forward only.</param>
+    /// <param name="gradient">[T, D], zero in the jobs' rows; null: forward only.</param>
     /// <param name="gradients">What trains.</param>
     /// <param name="count">Whether to count what the model puts first.</param>
-    public LossResult Run(SiteTable path, IReadOnlyList<Target> targets, DeviceTensor x, double scale, DeviceTensor? gradient, Gradients gradients, bool count)
+    public LossResult[] Run(IReadOnlyList<HeadShare> jobs, DeviceTensor x, DeviceTensor? gradient, Gradients gradients, bool count)
     {
         Allocate();
-        double sum = 0;
-        int correct = count ? 0 : -1;
-        for (int done = 0; done < targets.Count; done += _chunk)
-        {
-            int rows = Math.Min(_chunk, targets.Count - done);
-            _batch.Clear();
-            for (int i = 0; i < rows; i++)
+        LossResult[] results = [.. jobs.Select(j => new LossResult(0, j.Targets.Count, count ? 0 : -1))];
+        List<Piece> pieces = [];
+        int used = 0;
+        for (int j = 0; j < jobs.Count; j++)
+            for (int done = 0; done < jobs[j].Targets.Count; done += _chunk)
             {
-                _batch.AddRow(path);
-                _labels[i] = targets[done + i].Label;
-                _scales[i] = (float)scale;
+                int rows = Math.Min(_chunk, jobs[j].Targets.Count - done);
+                if (used + rows > _chunk)
+                {
+                    Run(pieces, jobs, used, x, gradient, gradients, results);
+                    pieces.Clear();
+                    used = 0;
+                }
+                pieces.Add(new(j, done, used, rows));
+                used += rows;
             }
-            CopyRows(targets, done, rows, (from, to, n) => backend.Copy(x, from, _inputs!, to, n));
-            backend.Linear(_batch, head, _inputs!, _logits!);
-            if (count)
-                correct += CountFirst(rows);
-            backend.CrossEntropy(_logits!, _labels.AsSpan(0, rows), _scales.AsSpan(0, rows), _losses!);
-            if (gradient is not null)
-            {
-                backend.Clear(rows, _back!);
-                backend.LinearBackward(_batch, head, _inputs!, _logits!, _back!, gradients);
-                CopyRows(targets, done, rows, (from, to, n) => backend.Copy(_back!, to, gradient, from, n));
-            }
-            backend.Read(_losses!, 0, _read.AsSpan(0, rows));
-            for (int i = 0; i < rows; i++)
-                sum += _read[i];
-        }
-        return new(sum, targets.Count, correct);
+        if (used > 0)
+            Run(pieces, jobs, used, x, gradient, gradients, results);
+        return results;
     }
 
     /// <inheritdoc/>
@@ -93,25 +88,61 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
         (_labels, _scales, _read) = (new int[_chunk], new float[_chunk], new float[_chunk]);
     }
 
-    // Runs of neighbouring rows go together.
-    private static void CopyRows(IReadOnlyList<Target> targets, int start, int count, Action<int, int, int> copy)
+    private void Run(List<Piece> pieces, IReadOnlyList<HeadShare> jobs, int rows, DeviceTensor x, DeviceTensor? gradient, Gradients gradients, LossResult[] results)
     {
-        for (int i = 0; i < count;)
+        _batch.Clear();
+        foreach (Piece piece in pieces)
+            for (int i = 0; i < piece.Rows; i++)
+            {
+                _batch.AddRow(jobs[piece.Job].Path);
+                _labels[piece.Start + i] = jobs[piece.Job].Targets[piece.Done + i].Label;
+                _scales[piece.Start + i] = (float)jobs[piece.Job].Scale;
+            }
+        CopyRows(pieces, jobs, (from, to, n) => backend.Copy(x, from, _inputs!, to, n));
+        backend.Linear(_batch, head, _inputs!, _logits!);
+        foreach (Piece piece in pieces)
+            if (results[piece.Job].Correct >= 0)
+                results[piece.Job] = results[piece.Job] with { Correct = results[piece.Job].Correct + CountFirst(piece) };
+        backend.CrossEntropy(_logits!, _labels.AsSpan(0, rows), _scales.AsSpan(0, rows), _losses!);
+        if (gradient is not null)
         {
-            int run = 1;
-            while (i + run < count && targets[start + i + run].Row == targets[start + i].Row + run)
-                run++;
-            copy(targets[start + i].Row, i, run);
-            i += run;
+            backend.Clear(rows, _back!);
+            backend.LinearBackward(_batch, head, _inputs!, _logits!, _back!, gradients);
+            CopyRows(pieces, jobs, (from, to, n) => backend.Copy(_back!, to, gradient, from, n));
+        }
+        backend.Read(_losses!, 0, _read.AsSpan(0, rows));
+        foreach (Piece piece in pieces)
+        {
+            double sum = results[piece.Job].LossSum;
+            for (int i = 0; i < piece.Rows; i++)
+                sum += _read[piece.Start + i];
+            results[piece.Job] = results[piece.Job] with { LossSum = sum };
         }
     }
 
-    private int CountFirst(int rows)
+    // Runs of neighbouring rows go together.
+    private static void CopyRows(List<Piece> pieces, IReadOnlyList<HeadShare> jobs, Action<int, int, int> copy)
+    {
+        foreach (Piece piece in pieces)
+        {
+            IReadOnlyList<Target> targets = jobs[piece.Job].Targets;
+            for (int i = 0; i < piece.Rows;)
+            {
+                int at = piece.Done + i, run = 1;
+                while (i + run < piece.Rows && targets[at + run].Row == targets[at].Row + run)
+                    run++;
+                copy(targets[at].Row, piece.Start + i, run);
+                i += run;
+            }
+        }
+    }
+
+    private int CountFirst(Piece piece)
     {
         int width = head.Outputs, correct = 0;
         if (_row.Length == 0)
             _row = new float[width];
-        for (int i = 0; i < rows; i++)
+        for (int i = piece.Start; i < piece.Start + piece.Rows; i++)
         {
             backend.Read(_logits!, i, _row);
             if (ArgMax.Of<float>(_row) == _labels[i])
@@ -119,4 +150,7 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
         }
         return correct;
     }
+
+    // Targets [Done, Done + Rows) of a job, at rows [Start, Start + Rows) of the head's buffers.
+    private readonly record struct Piece(int Job, int Done, int Start, int Rows);
 }

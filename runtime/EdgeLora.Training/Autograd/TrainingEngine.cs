@@ -87,9 +87,7 @@ public sealed class TrainingEngine : IDisposable
         _pass.Finish(_batch);
         // What enters the norm decides alone whether anything goes back; the head's own weights are the loss's.
         DeviceTensor? gradient = backward ? _tape.GradientOf(_pass.Output) : null;
-        LossResult[] results = new LossResult[jobs.Count];
-        for (int j = 0; j < results.Length; j++)
-            results[j] = _head.Run(jobs[j].Path, targets[j], _pass.Output, jobs[j].Scale, gradient, Gradients, count);
+        LossResult[] results = _head.Run([.. jobs.Select((j, i) => new HeadShare(j.Path, targets[i], j.Scale))], _pass.Output, gradient, Gradients, count);
         if (backward)
             _tape.Backward();
         if (kept is not null)
