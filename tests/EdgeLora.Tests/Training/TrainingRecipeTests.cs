@@ -25,6 +25,17 @@ public sealed class TrainingRecipeTests : IDisposable
     }
 
     [Fact]
+    public void The_recipes_of_the_methods_table_are_read_and_each_is_a_method_of_its_own()
+    {
+        string[] files = Directory.GetFiles(Path.Combine(SharedFolder.Repository, "adapters", "recipes", "methods"), "*.yaml");
+        Assert.True(files.Length > 1);
+        string[] read = [.. files.Select(f => TrainingRecipe.Read(f, [("base", "base"), ("output-dir", "out"), ("dataset", "a.txt")]).ToYaml())];
+        Assert.Equal(read.Length, read.Distinct().Count());
+        string script = File.ReadAllText(Path.Combine(SharedFolder.Repository, "adapters", "methods-table.sh"));
+        Assert.All(files, f => Assert.Contains($" {Path.GetFileNameWithoutExtension(f)} ", script.Replace('"', ' ')));
+    }
+
+    [Fact]
     public void A_recipe_in_the_words_of_other_tools_is_read()
     {
         TrainingRecipe recipe = Read("""
