@@ -83,7 +83,7 @@ public sealed class EdgeHost : IDisposable
         Store.Blend(nodes.Select(n => (Tree.Get(n.Node), n.Strength)).ToArray());
 
     /// <summary>
-    /// For long stays: an overlay W' = W + Σ s·B·A beside the frozen base, within the overlay budget. Same function, no adapter work per token. It is dropped when the
+    /// For long stays: an overlay W' = W + Σ s·B·A beside the frozen base, within the overlay budget. Same function, no adapter work per token; F32, so beside a base stored smaller a token reads more bytes. It is dropped when the
     /// hold is disposed and the last session has left the path. Throws <see cref="InvalidOperationException"/> when it does not fit.
     /// </summary>
     public FusedPath Fuse(string nodePath) => Overlays.Fuse(Tree.Get(nodePath));
