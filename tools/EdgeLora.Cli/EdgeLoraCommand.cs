@@ -26,7 +26,7 @@ public static class EdgeLoraCommand
     /// <summary>Runs one command; Ctrl-C cancels it.</summary>
     public static async Task<int> InvokeAsync(string[] args, CommandIo io, bool inProcess = false)
     {
-        ParseResult result = Create(io).Parse(TrainVerb.Spell(args), s_parser);
+        ParseResult result = Create(io, args).Parse(TrainVerb.Spell(args), s_parser);
         if (result.Errors.Count > 0 && result.Action is not HelpAction)
         {
             foreach (string message in result.Errors.Select(e => e.Message).Distinct())
@@ -59,7 +59,7 @@ public static class EdgeLoraCommand
         }
     }
 
-    private static Command Create(CommandIo io)
+    private static Command Create(CommandIo io, string[] args)
     {
         Command root = new("edgelora", "One frozen base under many LoRA adapters that form a tree: run, inspect, convert and check them.")
         {
@@ -72,7 +72,7 @@ public static class EdgeLoraCommand
             InspectVerb.Create(io),
             ConvertVerb.Create(io),
             InitVerb.Create(io),
-            TrainVerb.Create(io),
+            TrainVerb.Create(io, TrainVerb.IsNamed(args)),
             MergeVerb.Create(io),
             EvalVerb.Create(io),
             LogitsVerb.Create(io),

@@ -37,6 +37,15 @@ internal static class Prompts
         writer.WriteEndArray();
     }
 
+    /// <summary>Writes a number, or null where it is none: JSON has no NaN.</summary>
+    public static void WriteFinite(this Utf8JsonWriter writer, string name, double value)
+    {
+        if (double.IsFinite(value))
+            writer.WriteNumber(name, value);
+        else
+            writer.WriteNull(name);
+    }
+
     /// <summary>Writes an array of texts.</summary>
     public static void WriteTexts(this Utf8JsonWriter writer, string name, IEnumerable<string> texts)
     {

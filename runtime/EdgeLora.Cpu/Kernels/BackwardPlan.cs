@@ -161,20 +161,10 @@ internal sealed unsafe class BackwardPlan(Scratch[] scratch) : IDisposable
     public readonly Arena Arena = new();
 
     /// <summary>Appends a group.</summary>
-    public ref GroupBackward AddGroup()
-    {
-        if (GroupCount == Groups.Length)
-            Array.Resize(ref Groups, GroupCount * 2);
-        return ref Groups[GroupCount++];
-    }
+    public ref GroupBackward AddGroup() => ref Growing.Append(ref Groups, ref GroupCount);
 
     /// <summary>Appends a step.</summary>
-    public ref StepBackward AddStep()
-    {
-        if (StepCount == Steps.Length)
-            Array.Resize(ref Steps, StepCount * 2);
-        return ref Steps[StepCount++];
-    }
+    public ref StepBackward AddStep() => ref Growing.Append(ref Steps, ref StepCount);
 
     /// <summary>Forgets the call, so that adapters may be collected.</summary>
     public void Clear()

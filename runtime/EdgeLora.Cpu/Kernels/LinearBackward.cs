@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using EdgeLora.Core;
 
 namespace EdgeLora.Cpu;
@@ -176,7 +175,8 @@ internal static unsafe class LinearBackward<O, V> where O : struct, ILanes<V> wh
             {
                 Span<float> row = new(rows + r * plan.Inputs, plan.Inputs);
                 low.Dropout.Apply(t + r, row, row);
-                Add(rows + r * plan.Inputs, g.Dx + (t + r) * plan.DxStride, plan.Inputs);
+                float* dx = g.Dx + (t + r) * plan.DxStride;
+                Add<O, V>.Of(dx, rows + r * plan.Inputs, dx, plan.Inputs);
             }
         }
     }
@@ -262,15 +262,5 @@ internal static unsafe class LinearBackward<O, V> where O : struct, ILanes<V> wh
     {
         (int start, int end) = WorkerPool.Split((count + unit - 1) / unit, part, parts);
         return (start * unit, Math.Min(count, end * unit));
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Add(float* x, float* y, int count)
-    {
-        int i = 0;
-        for (; i + O.Count <= count; i += O.Count)
-            O.Store(O.Add(O.Load(y + i), O.Load(x + i)), y + i);
-        for (; i < count; i++)
-            y[i] += x[i];
     }
 }

@@ -39,28 +39,13 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     public readonly Scratch Masked = new();
 
     /// <summary>Appends a product.</summary>
-    public ref Product AddProduct()
-    {
-        if (ProductCount == Products.Length)
-            Array.Resize(ref Products, ProductCount * 2);
-        return ref Products[ProductCount++];
-    }
+    public ref Product AddProduct() => ref Growing.Append(ref Products, ref ProductCount);
 
     /// <summary>Appends a finish.</summary>
-    public ref Finish AddFinish()
-    {
-        if (FinishCount == Finishes.Length)
-            Array.Resize(ref Finishes, FinishCount * 2);
-        return ref Finishes[FinishCount++];
-    }
+    public ref Finish AddFinish() => ref Growing.Append(ref Finishes, ref FinishCount);
 
     /// <summary>Appends a mask.</summary>
-    public ref MaskedRows AddMask()
-    {
-        if (MaskCount == Masks.Length)
-            Array.Resize(ref Masks, MaskCount * 2);
-        return ref Masks[MaskCount++];
-    }
+    public ref MaskedRows AddMask() => ref Growing.Append(ref Masks, ref MaskCount);
 
     /// <summary>Forgets the call, so that adapters may be collected.</summary>
     public void Clear()

@@ -29,9 +29,8 @@ internal sealed record ResidentDelta(SiteDelta Host)
 /// <param name="Key">Its name in the adapter's file.</param>
 /// <param name="Tensor">F32.</param>
 /// <param name="Part">What it is to its module.</param>
-/// <param name="OfNorm">Whether the module is a norm.</param>
 /// <param name="Layout">How it lies against the file.</param>
-public sealed record ResidentTensor(string Key, DeviceTensor Tensor, PeftPart Part, bool OfNorm, FileLayout Layout);
+public sealed record ResidentTensor(string Key, DeviceTensor Tensor, PeftPart Part, FileLayout Layout);
 
 /// <summary>
 /// One adapter's tensors on a device, uploaded once whatever the number of paths through it. Owns them, and what its paths computed from them: DoRA gains (once a
@@ -107,13 +106,13 @@ public sealed class ResidentAdapter : IDisposable
             ];
             foreach ((DeviceTensor? tensor, PeftPart part) in all)
                 if (tensor is not null && seen.Add(tensor))
-                    yield return new(tensor.Name, tensor, part, site.Norm is not null, part is PeftPart.A or PeftPart.EmbeddingA or PeftPart.TokenRows ? FileLayout.Same : part == PeftPart.Weight ? site.WeightLayout : site.RowLayout);
+                    yield return new(tensor.Name, tensor, part, part is PeftPart.A or PeftPart.EmbeddingA or PeftPart.TokenRows ? FileLayout.Same : part == PeftPart.Weight ? site.WeightLayout : site.RowLayout);
         }
         foreach ((int _, BottleneckStep step) in Bottlenecks)
             foreach (LinearSite layer in (LinearSite[])[step.Down, step.Up])
             {
-                yield return new(layer.Weight.Name, layer.Weight, PeftPart.Weight, false, FileLayout.Same);
-                yield return new(layer.Bias!.Name, layer.Bias, PeftPart.Bias, false, FileLayout.Same);
+                yield return new(layer.Weight.Name, layer.Weight, PeftPart.Weight, FileLayout.Same);
+                yield return new(layer.Bias!.Name, layer.Bias, PeftPart.Bias, FileLayout.Same);
             }
     }
 

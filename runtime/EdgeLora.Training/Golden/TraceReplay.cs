@@ -34,7 +34,7 @@ public static class TraceReplay
     public static TraceResult Run(string folder, IComputeBackend backend, string? basePath = null)
     {
         using TrainingTrace trace = TrainingTrace.Open(folder);
-        BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? trace.FolderOf("base") ?? throw new ModelFileException(folder, "recipe.json: base: is missing"));
+        BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? (trace.Recipe.ModelPath is { Length: > 0 } named ? named : throw new ModelFileException(folder, "recipe.json: base: is missing")));
         switch (trace.Text("task"))
         {
             case "causal_lm":

@@ -10,9 +10,6 @@ namespace EdgeLora.Training;
 /// <param name="Final">Of a trained tensor after the last step, alike.</param>
 public sealed record TraceTolerance(double Loss, double GradNorm, double Gradient, double Final);
 
-/// <summary>Rate and decay of one tensor.</summary>
-public readonly record struct TraceRate(double LearningRate, double WeightDecay);
-
 /// <summary>
 /// A recorded training run: recipe.json (settings, parameter groups, tolerances), trace.safetensors (<c>batch.N.input_ids</c>, <c>.labels</c>, <c>.attention_mask</c>, <c>.position_ids</c>,
 /// <c>.segment_ids</c>, <c>grad1.KEY</c>) and trace.json (loss, grad_norm, lr of every step).

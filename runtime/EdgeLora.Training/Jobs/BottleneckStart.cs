@@ -10,18 +10,14 @@ public static class BottleneckStart
     public static LoraAdapter Create(TrainingRecipe recipe, SiteCatalog sites)
     {
         int width = sites.Find(sites.EmbeddingName)!.Embedding!.Table.Columns, size = recipe.BottleneckSize;
-        Xoshiro256 random = new((ulong)recipe.Seed);
+        RandomTensors random = new(recipe.Seed);
         Dictionary<string, Tensor> tensors = new(StringComparer.Ordinal);
         void Add(string name, float[] values, params ReadOnlySpan<long> shape) => tensors.Add(name, Tensor.FromFloats(name, new Shape(shape), values));
         foreach (string name in sites.Bottlenecks.OrderBy(b => b.Value).Select(b => b.Key))
         {
             if (recipe.BottleneckPlacement == BottleneckPlacement.Pfeiffer && name.EndsWith(".attn_adapter", StringComparison.Ordinal))
                 continue;
-            float[] down = new float[size * width];
-            double bound = 1 / Math.Sqrt(width);
-            for (int i = 0; i < down.Length; i++)
-                down[i] = (float)((2 * random.NextDouble() - 1) * bound);
-            Add(name + ".down.weight", down, size, width);
+            Add(name + ".down.weight", random.Uniform((long)size * width, 1 / Math.Sqrt(width)), size, width);
             Add(name + ".down.bias", new float[size], size);
             Add(name + ".up.weight", new float[width * size], width, size);
             Add(name + ".up.bias", new float[width], width);

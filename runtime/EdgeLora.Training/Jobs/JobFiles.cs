@@ -23,11 +23,13 @@ public sealed class JobFiles
     private readonly TrainingJob _job;
     private readonly string _baseFingerprint;
     private readonly string _folder;
+    private readonly Lazy<string> _dataFingerprint;
 
     /// <summary>Files of a job. Creates its folder, removes what a killed run left half written.</summary>
     public JobFiles(TrainingJob job, string baseFingerprint)
     {
         (_job, _baseFingerprint, _folder) = (job, baseFingerprint, job.Recipe.OutputFolder);
+        _dataFingerprint = new(() => DataFingerprint.Of(job.Setup.Train));
         Directory.CreateDirectory(_folder);
         foreach (string left in Directory.EnumerateDirectories(_folder, "*" + Temporary))
             if (Path.GetFileName(left) is { } name && (name.StartsWith("." + CheckpointPrefix, StringComparison.Ordinal) || name.StartsWith("." + BestName, StringComparison.Ordinal)))
@@ -172,7 +174,7 @@ public sealed class JobFiles
         TrainingRecipe r = _job.Recipe;
         yield return ("base_fingerprint", _baseFingerprint);
         yield return ("parent_fingerprint", _job.Setup.ParentFingerprint);
-        yield return ("data_fingerprint", DataFingerprint.Of(_job.Setup.Train));
+        yield return ("data_fingerprint", _dataFingerprint.Value);
         yield return ("method", r.Method.ToString());
         yield return ("total_steps", _job.TotalSteps.ToString(CultureInfo.InvariantCulture));
         yield return ("warmup_steps", r.WarmupOf(_job.TotalSteps).ToString(CultureInfo.InvariantCulture));

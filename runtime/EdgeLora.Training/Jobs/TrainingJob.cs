@@ -48,8 +48,8 @@ public sealed class TrainingJob : IDisposable
     private readonly ITrainableModel _model;
     private readonly ExampleOrder _order;
     private readonly LearningRateSchedule _schedule;
-    private Dropout? _dropout;
     private readonly int _batchesPerEpoch;
+    private Dropout? _dropout;
     private List<IReadOnlyList<TrainingExample>> _batches = [];
     private int _nextBatch;
     private double _scale, _lossSum;
@@ -126,12 +126,11 @@ public sealed class TrainingJob : IDisposable
         Adapter = ResidentAdapter.StageTrainable(start, _model.Backend, _dropout);
         AdapterPath path = PathResolver.Extend(Setup.Parent, Name, _model.Sites, _model.Backend, Adapter);
         Dictionary<string, ParameterGroup> groups = [];
-        foreach (ParameterGroup group in ParameterGroups.Of(Recipe, [.. Adapter.Trainables().Select(t => new TrainedTensor(t.Key, t.Tensor.Shape, KindOf(t)))]))
+        foreach (ParameterGroup group in ParameterGroups.Of(Recipe, TrainedTensors.Of(start.File)))
             foreach (string key in group.Keys)
                 groups[key] = group;
         Trainer = new(_engine, Adapter, path, OptimizerSettings.Of(Recipe), t => (groups[t.Key].LearningRate, groups[t.Key].WeightDecay));
         EvaluationTable = _dropout is null ? path.Table : WithoutDropout(path.Table);
-        Status = JobStatus.Running;
     }
 
     /// <summary>Its rows for the next micro-batch. The first of a step plans the step: its rows, and what one target counts.</summary>
@@ -233,13 +232,4 @@ public sealed class TrainingJob : IDisposable
             sites[i] = table[i] is { } site ? site with { Steps = [.. site.Steps.Select(s => s with { Dropout = null })] } : null;
         return new(sites);
     }
-
-    private static ParameterKind KindOf(ResidentTensor tensor) => tensor.Part switch
-    {
-        PeftPart.B => ParameterKind.LowRankB,
-        PeftPart.EmbeddingA or PeftPart.EmbeddingB => ParameterKind.LowRankEmbedding,
-        PeftPart.Magnitude => ParameterKind.Magnitude,
-        PeftPart.OutputBias or PeftPart.Bias => ParameterKind.Bias,
-        _ => tensor.OfNorm ? ParameterKind.Gain : ParameterKind.Weight,
-    };
 }

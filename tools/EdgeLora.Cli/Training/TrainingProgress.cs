@@ -74,12 +74,7 @@ internal sealed class TrainingProgress
             _io.WriteJson(w =>
             {
                 w.WriteString("job", job.Name);
-                w.WriteNumber("step", metrics.Step);
-                w.WriteNumber("loss", metrics.Loss);
-                w.WriteNumber("grad_norm", metrics.GradNorm);
-                w.WriteNumber("learning_rate", metrics.LearningRate);
-                w.WriteNumber("epoch", metrics.Epoch);
-                w.WriteNumber("tokens", metrics.Tokens);
+                MetricsLine.Write(w, metrics);
                 w.WriteNumber("seconds", Math.Round(seconds, 6));
                 w.WriteNumber("cpu_seconds", Math.Round(cpuSeconds, 6));
             });
@@ -99,12 +94,7 @@ internal sealed class TrainingProgress
             _io.WriteJson(w =>
             {
                 w.WriteString("job", job.Name);
-                w.WriteNumber("step", metrics.Step);
-                w.WriteNumber("eval_loss", metrics.Loss);
-                w.WriteNumber("eval_perplexity", Math.Min(metrics.Perplexity, double.MaxValue));
-                w.WriteNumber("eval_accuracy", metrics.Accuracy);
-                w.WriteNumber("eval_exact_match", metrics.ExactMatch);
-                w.WriteNumber("eval_targets", metrics.Targets);
+                MetricsLine.Write(w, metrics);
             });
         else if (_live is null)
             Write(FormattableString.Invariant($"{job.Name}: evaluation at step {metrics.Step}: loss {metrics.Loss:F4}, perplexity {metrics.Perplexity:F2}, accuracy {metrics.Accuracy:P1}, exact match {metrics.ExactMatch:P1}"));

@@ -9,14 +9,18 @@ namespace EdgeLora.Cli.Verbs;
 /// <summary><c>train</c>: one or several adapters at once on one base.</summary>
 internal static class TrainVerb
 {
+    /// <summary>Whether a command line names this verb.</summary>
+    public static bool IsNamed(string[] args) => args is ["train", ..];
+
     /// <summary>A flag may have the recipe's own spelling: <c>--lora_rank</c> is <c>--lora-rank</c>.</summary>
-    public static string[] Spell(string[] args) => args is not ["train", ..] ? args : Array.ConvertAll(args, a =>
+    public static string[] Spell(string[] args) => !IsNamed(args) ? args : Array.ConvertAll(args, a =>
     {
         int end = a.IndexOf('=') is int at and >= 0 ? at : a.Length;
         return a.StartsWith("--", StringComparison.Ordinal) ? a[..end].Replace('_', '-') + a[end..] : a;
     });
 
-    public static Command Create(CommandIo io)
+    /// <summary>The verb. Its eighty flags cost every other command's start some 35 ms, so they are made for the command line that names it.</summary>
+    public static Command Create(CommandIo io, bool withFields)
     {
         Command command = new("train", "Train adapters on one frozen base: one recipe or flags alone, or several recipes at once, fused along the batch axis.");
         Argument<string[]> recipes = new("recipe") { Description = "Recipe files (YAML). Several train in parallel; flags then hold for all of them.", Arity = ArgumentArity.ZeroOrMore };
@@ -33,7 +37,7 @@ internal static class TrainVerb
         command.Add(json);
         device.AddTo(command);
         List<(RecipeField Field, Option<string[]> Option)> fields = [];
-        foreach (RecipeField field in RecipeFields.All)
+        foreach (RecipeField field in withFields ? RecipeFields.All : [])
         {
             Option<string[]> option = new("--" + field.Name.Replace('_', '-'), [.. field.Aliases.Select(a => "--" + a.Replace('_', '-'))])
             {

@@ -67,12 +67,12 @@ internal static class VerifyTraceVerb
         w.WriteBoolean("passed", r.Passed);
         WriteNumbers(w, "loss", r.Loss);
         WriteNumbers(w, "gradNorm", r.GradNorm);
-        WriteNumber(w, "finalError", r.FinalError);
+        w.WriteFinite("finalError", r.FinalError);
         w.WriteString("worst", r.Worst);
-        WriteNumber(w, "lossError", r.LossError);
-        WriteNumber(w, "gradNormError", r.GradNormError);
-        WriteNumber(w, "rateError", r.RateError);
-        WriteNumber(w, "gradientError", r.GradientError);
+        w.WriteFinite("lossError", r.LossError);
+        w.WriteFinite("gradNormError", r.GradNormError);
+        w.WriteFinite("rateError", r.RateError);
+        w.WriteFinite("gradientError", r.GradientError);
         w.WriteTexts("faults", r.Faults);
     }
 
@@ -85,13 +85,5 @@ internal static class VerifyTraceVerb
             else
                 w.WriteNullValue();
         w.WriteEndArray();
-    }
-
-    private static void WriteNumber(Utf8JsonWriter w, string name, double value)
-    {
-        if (double.IsFinite(value))
-            w.WriteNumber(name, value);
-        else
-            w.WriteNull(name);
     }
 }

@@ -110,10 +110,7 @@ internal static partial class VerifyVerb
             {
                 w.WriteStartObject();
                 w.WriteString("name", error.Tensor);
-                if (double.IsFinite(error.Error))
-                    w.WriteNumber("error", error.Error);
-                else
-                    w.WriteNull("error");
+                w.WriteFinite("error", error.Error);
                 w.WriteNumber("tolerance", error.Tolerance);
                 w.WriteBoolean("passed", error.Passed);
                 w.WriteEndObject();
