@@ -22,6 +22,8 @@ public sealed record TrainingRecipe
     public string? AdapterInit { get; init; }
     /// <summary>output_dir.</summary>
     public string OutputFolder { get; init; } = "";
+    /// <summary>overwrite_output_dir: a fresh start may remove an earlier run's checkpoints.</summary>
+    public bool OverwriteOutput { get; init; }
     /// <summary>output_format.</summary>
     public AdapterFormat OutputFormat { get; init; }
     /// <summary>finetuning_type.</summary>

@@ -101,6 +101,23 @@ public sealed class TrainCommandTests : IDisposable
             Assert.Equal(1, Train(s_base, rows, Path.Combine(_folder, "out"), "--columns", columns, "--template", "plain", "--max-steps", "1")[0].GetProperty("train_rows").GetInt32());
     }
 
+    [Fact]
+    public void A_fresh_start_never_removes_an_earlier_run_s_checkpoints_unasked()
+    {
+        string rows = Path.Combine(_folder, "rows.jsonl"), output = Path.Combine(_folder, "out");
+        File.WriteAllText(rows, """{"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}""");
+        string[] flags = ["--max-steps", "2", "--save-steps", "1"];
+        Train(s_base, rows, output, flags);
+        string checkpoint = Path.Combine(output, "checkpoint-1", "trainer_state.json");
+        string state = File.ReadAllText(checkpoint);
+        (int code, _, string error) = Run(["train", "--base", s_base, "--dataset", rows, "--output-dir", output, .. flags]);
+        Assert.Equal(2, code);
+        Assert.Contains("checkpoint-2 is a checkpoint of an earlier run", error);
+        Assert.Equal(state, File.ReadAllText(checkpoint));
+        Train(s_base, rows, output, "--max-steps", "2", "--save-steps", "2", "--overwrite_output_dir");
+        Assert.False(File.Exists(checkpoint));
+    }
+
     private static (int Code, string Output, string Error) Run(params string[] args)
     {
         using StringWriter output = new(), error = new();

@@ -91,6 +91,9 @@ internal sealed class TrainingSession : IDisposable
     {
         RefuseOutput(recipe, recipe.ModelPath, "the base's");
         RefuseOutput(recipe, _host.Model.Checkpoint.Path, "the base's");
+        string? checkpoint = Checkpoint(recipe, resume);
+        if (checkpoint is null && !recipe.OverwriteOutput && JobFiles.Newest(recipe.OutputFolder) is { } earlier)
+            throw new UsageException($"output_dir: {earlier} is a checkpoint of an earlier run, which a fresh start would remove; --resume goes on from it, overwrite_output_dir: true removes it");
         AdapterPath parent = AdapterPath.Root;
         string fingerprint = "";
         if (recipe.Parent is { Length: > 0 } node)
@@ -102,7 +105,7 @@ internal sealed class TrainingSession : IDisposable
         }
         (JobSetup setup, TrainableSummary summary, DataReport data) = JobSetups.Of(recipe, _host.Model, _host.Tokenizer, parent, fingerprint);
         TrainingJob job = new(_engine, _host.Model, setup);
-        _scheduler.Add(job, summary.Trainable, Checkpoint(recipe, resume));
+        _scheduler.Add(job, summary.Trainable, checkpoint);
         if (_json)
             _io.WriteJson(w =>
             {
