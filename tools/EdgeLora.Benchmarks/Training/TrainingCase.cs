@@ -13,6 +13,9 @@ internal sealed record TrainingBase(string Name, int Hidden, int FeedForward, in
     /// <summary>15.2 million parameters.</summary>
     public static TrainingBase Of15M { get; } = new("15M", 288, 768, 6, 6, 6, 32000);
 
+    /// <summary>The shape of stories110M: 438 MB, far more than a cache holds, so that a small micro-batch waits for memory.</summary>
+    public static TrainingBase Of110M { get; } = new("110M", 768, 2048, 12, 12, 12, 32000);
+
     /// <summary>The shape of stories260K.</summary>
     public static TrainingBase Of260K { get; } = new("260K", 64, 172, 5, 8, 4, 512);
 
