@@ -22,6 +22,9 @@ public sealed class BatchLayout
     /// <summary>T: rows in the batch.</summary>
     public int Rows { get; private set; }
 
+    /// <summary>Another number after every change: a recording backend sees by it whether it has the batch already.</summary>
+    public long Version { get; private set; }
+
     /// <summary>[T] token ids.</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Rows);
 
@@ -40,11 +43,13 @@ public sealed class BatchLayout
         Array.Clear(_groups, 0, _groupCount);
         Array.Clear(_sequences, 0, _sequenceCount);
         Rows = _groupCount = _sequenceCount = 0;
+        Version++;
     }
 
     /// <summary>Begins a sequence: rows added next belong to it, from position <paramref name="past"/> on.</summary>
     public void BeginSequence(KvBuffer cache, int past)
     {
+        Version++;
         if (_sequenceCount == _sequences.Length)
             Array.Resize(ref _sequences, _sequenceCount * 2);
         _sequences[_sequenceCount++] = new(Rows, 0, past, cache);
@@ -85,6 +90,7 @@ public sealed class BatchLayout
             _groups[_groupCount++] = new(Rows, 1, path);
         }
         Rows++;
+        Version++;
     }
 }
 

@@ -76,6 +76,9 @@ public sealed class SiteTable(SiteAdapter?[] sites)
     /// <summary>The untouched base.</summary>
     public static SiteTable Base { get; } = new([]);
 
+    /// <summary>Sites that the table knows; at those beyond it the path does nothing.</summary>
+    public int Count => _sites.Length;
+
     /// <summary>What the path does at the site with this index; null: nothing.</summary>
     public SiteAdapter? this[int index] => (uint)index < (uint)_sites.Length ? _sites[index] : null;
 }

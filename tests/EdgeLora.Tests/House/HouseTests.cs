@@ -12,14 +12,15 @@ public sealed class HouseTests
         ["EdgeLora.Core"] = [],
         ["EdgeLora.Cpu"] = ["EdgeLora.Core"],
         ["EdgeLora.Models"] = ["EdgeLora.Core"],
-        ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu"],
+        ["EdgeLora.Vulkan"] = ["EdgeLora.Core"],
+        ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu", "EdgeLora.Vulkan"],
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
         ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Training"],
         ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Training"],
         ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
-    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Tests"];
+    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Tests"];
 
     private static IEnumerable<string> Projects() => Directory.EnumerateFiles(SharedFolder.Repository, "*.csproj", SearchOption.AllDirectories);
 

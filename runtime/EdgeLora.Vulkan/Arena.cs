@@ -1,0 +1,131 @@
+using Silk.NET.Vulkan;
+using Buffer = Silk.NET.Vulkan.Buffer;
+
+namespace EdgeLora.Vulkan;
+
+/// <summary>A range of an arena. Addresses may be offset by bytes.</summary>
+/// <param name="Arena">Where it lies.</param>
+/// <param name="Offset">Bytes from the arena's start; a multiple of <see cref="Arena.Alignment"/>.</param>
+/// <param name="Bytes">Its size, rounded up to the alignment.</param>
+internal sealed record Allocation(Arena Arena, long Offset, long Bytes)
+{
+    /// <summary>What a shader takes as its address.</summary>
+    public ulong Address { get; } = Arena.Address + (ulong)Offset;
+
+    /// <summary>Host address; null where the host does not see the memory.</summary>
+    public unsafe byte* Mapped => Arena.Mapped is null ? null : Arena.Mapped + Offset;
+
+    /// <summary>The bytes of an allocation that the host sees.</summary>
+    public unsafe Span<byte> Span(long start, int count) => new(Mapped + start, count);
+}
+
+/// <summary>One large buffer with memory of its own, given out in ranges: first fit, neighbours joined when they come back.</summary>
+internal sealed unsafe class Arena : IDisposable
+{
+    /// <summary>Ranges start at multiples of this.</summary>
+    public const long Alignment = 256;
+
+    private readonly VulkanDevice _device;
+    private readonly DeviceMemory _memory;
+    private readonly SortedList<long, long> _free = [];
+
+    /// <summary>Allocates <paramref name="bytes"/>. Throws <see cref="VulkanException"/> of <see cref="VulkanFault.OutOfMemory"/>.</summary>
+    /// <param name="device">The device.</param>
+    /// <param name="bytes">Size.</param>
+    /// <param name="preferences">Memory properties, the best first; the first that is there is taken.</param>
+    /// <param name="index">Its number among bound storage buffers; addresses of a device without buffer device addresses carry it.</param>
+    public Arena(VulkanDevice device, long bytes, ReadOnlySpan<MemoryPropertyFlags> preferences, int index)
+    {
+        _device = device;
+        Bytes = bytes;
+        BufferUsageFlags usage = BufferUsageFlags.StorageBufferBit | BufferUsageFlags.TransferDstBit | BufferUsageFlags.TransferSrcBit;
+        BufferCreateInfo info = new() { SType = StructureType.BufferCreateInfo, Size = (ulong)bytes, Usage = device.Addresses ? usage | BufferUsageFlags.ShaderDeviceAddressBit : usage };
+        VulkanException.Check(device.Api.CreateBuffer(device.Handle, &info, null, out Buffer buffer), $"vkCreateBuffer of {bytes} bytes");
+        Buffer = buffer;
+        try
+        {
+            MemoryRequirements needs = device.Api.GetBufferMemoryRequirements(device.Handle, buffer);
+            int type = -1;
+            for (int i = 0; i < preferences.Length && type < 0; i++)
+                type = device.FindMemory(needs.MemoryTypeBits, preferences[i]);
+            if (type < 0)
+                throw new VulkanException(VulkanFault.MissingFeature, $"{device.Info.Name}: has no memory that is {preferences[^1]}");
+            MemoryAllocateFlagsInfo flags = new() { SType = StructureType.MemoryAllocateFlagsInfo, Flags = MemoryAllocateFlags.DeviceAddressBit };
+            MemoryAllocateInfo allocate = new() { SType = StructureType.MemoryAllocateInfo, PNext = device.Addresses ? &flags : null, AllocationSize = needs.Size, MemoryTypeIndex = (uint)type };
+            VulkanException.Check(device.Api.AllocateMemory(device.Handle, &allocate, null, out _memory), $"{bytes} bytes on {device.Info.Name}");
+            VulkanException.Check(device.Api.BindBufferMemory(device.Handle, buffer, _memory, 0), "vkBindBufferMemory");
+            PhysicalDeviceMemoryProperties memory;
+            device.Api.GetPhysicalDeviceMemoryProperties(device.Physical, &memory);
+            if ((memory.MemoryTypes[type].PropertyFlags & (MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit)) == (MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit))
+            {
+                void* mapped;
+                VulkanException.Check(device.Api.MapMemory(device.Handle, _memory, 0, Vk.WholeSize, 0, &mapped), "vkMapMemory");
+                Mapped = (byte*)mapped;
+            }
+            Address = device.Addresses ? DeviceAddress() : (ulong)(index + 1) << 32;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+        _free.Add(0, bytes);
+    }
+
+    public long Bytes { get; }
+    public Buffer Buffer { get; }
+    public ulong Address { get; }
+    public byte* Mapped { get; }
+
+    /// <summary>Whether nothing of it is given out.</summary>
+    public bool Empty => _free.Count == 1 && _free.Values[0] == Bytes;
+
+    /// <summary>A range; null where no gap is wide enough.</summary>
+    public Allocation? TryAllocate(long bytes)
+    {
+        for (int i = 0; i < _free.Count; i++)
+        {
+            (long start, long length) = (_free.Keys[i], _free.Values[i]);
+            if (length < bytes)
+                continue;
+            _free.RemoveAt(i);
+            if (length > bytes)
+                _free.Add(start + bytes, length - bytes);
+            return new(this, start, bytes);
+        }
+        return null;
+    }
+
+    /// <summary>Takes a range back.</summary>
+    public void Free(Allocation allocation)
+    {
+        (long start, long length) = (allocation.Offset, allocation.Bytes);
+        _free.Add(start, length);
+        int i = _free.IndexOfKey(start);
+        if (i + 1 < _free.Count && _free.Keys[i + 1] == start + length)
+        {
+            length += _free.Values[i + 1];
+            _free.RemoveAt(i + 1);
+            _free.SetValueAtIndex(i, length);
+        }
+        if (i > 0 && _free.Keys[i - 1] + _free.Values[i - 1] == start)
+        {
+            _free.SetValueAtIndex(i - 1, _free.Values[i - 1] + length);
+            _free.RemoveAt(i);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _device.Api.DestroyBuffer(_device.Handle, Buffer, null);
+        if (_memory.Handle != 0)
+            _device.Api.FreeMemory(_device.Handle, _memory, null);
+    }
+
+    private ulong DeviceAddress()
+    {
+        BufferDeviceAddressInfo info = new() { SType = StructureType.BufferDeviceAddressInfo, Buffer = Buffer };
+        return _device.Api.GetBufferDeviceAddress(_device.Handle, &info);
+    }
+}

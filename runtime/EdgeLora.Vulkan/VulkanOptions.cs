@@ -1,0 +1,42 @@
+namespace EdgeLora.Vulkan;
+
+/// <summary>Checks of the Khronos validation layers. They must be installed; each costs much time.</summary>
+public enum VulkanValidation
+{
+    /// <summary>None.</summary>
+    Off,
+    /// <summary>Parameters, objects, threads.</summary>
+    Core,
+    /// <summary>Also missing barriers between accesses through descriptors.</summary>
+    Synchronization,
+    /// <summary>Also accesses outside of a buffer, in the shaders themselves.</summary>
+    GpuAssisted,
+}
+
+/// <summary>How a Vulkan device is opened.</summary>
+public sealed record VulkanOptions
+{
+    /// <summary>Number of the device; see <see cref="VulkanDevices.All"/>.</summary>
+    public int Device { get; init; }
+
+    /// <summary>Validation layers; an error they find is thrown at the next submission. Default: what the environment variable EDGELORA_VULKAN_VALIDATION says (<c>1</c>, <c>sync</c>, <c>gpu</c>), else off.</summary>
+    public VulkanValidation Validation { get; init; } = FromEnvironment();
+
+    /// <summary>Shaders reach memory by buffer device addresses where the device can; false: through bound storage buffers, as on devices that cannot.</summary>
+    public bool BufferDeviceAddress { get; init; } = true;
+
+    /// <summary>A folder with .spv files that are used in place of the built-in ones, for who develops shaders.</summary>
+    public string? ShaderFolder { get; init; }
+
+    /// <summary>Folder of the pipeline cache; null: the user's cache folder; empty: none is kept.</summary>
+    public string? CacheFolder { get; init; }
+
+    private static VulkanValidation FromEnvironment() => Environment.GetEnvironmentVariable("EDGELORA_VULKAN_VALIDATION") switch
+    {
+        null or "" or "0" => VulkanValidation.Off,
+        "1" => VulkanValidation.Core,
+        "sync" => VulkanValidation.Synchronization,
+        "gpu" => VulkanValidation.GpuAssisted,
+        string other => throw new ArgumentException($"EDGELORA_VULKAN_VALIDATION: expected 0, 1, sync or gpu, found '{other}'"),
+    };
+}

@@ -1,0 +1,16 @@
+#version 460
+// y = gate * sigmoid(gate) * up. arXiv:2002.05202.
+#extension GL_GOOGLE_include_directive : require
+#include "common/memory.glsl"
+#include "common/math.glsl"
+layout(local_size_x = 256) in;
+layout(push_constant, std430) uniform Push { uvec2 gate; uvec2 up; uvec2 y; uint count; } push;
+
+void main()
+{
+    uint stride = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+    for (uint i = gl_GlobalInvocationID.x; i < push.count; i += stride) {
+        float g = load_f32(push.gate, i);
+        store_f32(push.y, i, g / (1.0 + exp_f32(-g)) * load_f32(push.up, i));
+    }
+}
