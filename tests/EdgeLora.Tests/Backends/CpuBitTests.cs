@@ -20,14 +20,14 @@ public sealed class CpuBitTests
             using CpuBackend one = new(1, tier), two = new(2, tier), three = new(3, tier);
             foreach (LinearCase c in Cases(type))
             {
-                float[] all = BackendConformance.Linear(one, c);
-                Assert.Equal(all, BackendConformance.Linear(two, c));
-                Assert.Equal(all, BackendConformance.Linear(three, c));
+                float[] all = ForwardCases.Linear(one, c);
+                Assert.Equal(all, ForwardCases.Linear(two, c));
+                Assert.Equal(all, ForwardCases.Linear(three, c));
                 foreach (int chunk in (int[])[1, 2, 3, 4, 7])
                 {
                     List<float> pieces = [];
                     for (int t = 0; t < c.Rows; t += chunk)
-                        pieces.AddRange(BackendConformance.Linear(two, c, t, Math.Min(chunk, c.Rows - t)));
+                        pieces.AddRange(ForwardCases.Linear(two, c, t, Math.Min(chunk, c.Rows - t)));
                     Assert.True(all.AsSpan().SequenceEqual(pieces.ToArray()), $"{tier} {c} in chunks of {chunk}");
                 }
             }
@@ -42,11 +42,11 @@ public sealed class CpuBitTests
             using CpuBackend one = new(1, tier), two = new(2, tier), three = new(3, tier);
             foreach (AttentionCase c in BackendCases.Attentions())
             {
-                float[] all = BackendConformance.Attention(one, c, c.Rows);
+                float[] all = ForwardCases.Attention(one, c, c.Rows);
                 foreach (int chunk in (int[])[1, 2, 5, 64])
                 {
-                    Assert.Equal(all, BackendConformance.Attention(two, c, chunk));
-                    Assert.Equal(all, BackendConformance.Attention(three, c, chunk));
+                    Assert.Equal(all, ForwardCases.Attention(two, c, chunk));
+                    Assert.Equal(all, ForwardCases.Attention(three, c, chunk));
                 }
             }
         }
@@ -88,9 +88,9 @@ public sealed class CpuBitTests
         {
             using CpuBackend one = new(1, tier), three = new(3, tier);
             foreach (DType type in BackendCases.WeightTypes)
-                Assert.Equal(BackendConformance.Embed(one, type, 256, 300), BackendConformance.Embed(three, type, 256, 300));
+                Assert.Equal(ForwardCases.Embed(one, type, 256, 300), ForwardCases.Embed(three, type, 256, 300));
             foreach (bool layer in (bool[])[false, true])
-                Assert.Equal(BackendConformance.Norm(one, 257, 100, 3, layer), BackendConformance.Norm(three, 257, 100, 3, layer));
+                Assert.Equal(ForwardCases.Norm(one, 257, 100, 3, layer), ForwardCases.Norm(three, 257, 100, 3, layer));
             foreach (Action<IComputeBackend, DeviceTensor> op in (Action<IComputeBackend, DeviceTensor>[])
                 [
                     (b, x) => b.SwiGlu(99, x, x, x), (b, x) => b.Activate(99, Activation.Gelu, x, x), (b, x) => b.Activate(99, Activation.GeluTanh, x, x), (b, x) => b.Add(99, x, x, x),

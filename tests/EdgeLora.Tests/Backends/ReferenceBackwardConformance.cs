@@ -25,17 +25,15 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
     [Fact]
     public void Linear_s_derivatives_under_dropout_are_finite_differences()
     {
-        foreach (LinearCase c in Dropped())
+        foreach (LinearCase c in BackendCases.Dropped())
             Differentiate($"{c} dropout", BackwardCases.Linear(_exact, c, dropout: 0.3));
     }
 
     [Fact]
     public void Embed_s_derivatives_are_finite_differences()
     {
-        foreach (DType type in BackendCases.WeightTypes)
-            foreach (int width in type.BlockSize() > 1 ? (int[])[32, 64, 256] : BackendCases.Widths)
-                foreach (int rows in BackendCases.RowCounts)
-                    Differentiate($"embed {type} {width} x{rows}", BackwardCases.Embed(_exact, type, width, rows));
+        foreach ((DType type, int width, int rows) in BackendCases.Embeddings())
+            Differentiate($"embed {type} {width} x{rows}", BackwardCases.Embed(_exact, type, width, rows));
     }
 
     [Fact]
@@ -44,19 +42,14 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
     [Fact]
     public void Norms_derivatives_are_finite_differences()
     {
-        foreach (int width in BackendCases.Widths)
-            foreach (int rows in BackendCases.RowCounts)
-                foreach (int pieces in (int[])[1, 3])
-                {
-                    Differentiate($"rms {width}·{pieces} x{rows}", BackwardCases.Norm(_exact, width, rows, pieces, layer: false));
-                    Differentiate($"layer {width}·{pieces} x{rows}", BackwardCases.Norm(_exact, width, rows, pieces, layer: true));
-                }
+        foreach ((int width, int rows, int pieces, bool layer) in BackendCases.Norms())
+            Differentiate($"{(layer ? "layer" : "rms")} {width}·{pieces} x{rows}", BackwardCases.Norm(_exact, width, rows, pieces, layer));
     }
 
     [Fact]
     public void Rope_s_derivatives_are_finite_differences()
     {
-        foreach ((RopePairs pairs, int headSize, int n, int rows) in Rotations())
+        foreach ((RopePairs pairs, int headSize, int n, int rows) in BackendCases.Rotations())
             Differentiate($"rope {pairs} {headSize}/{n} x{rows}", BackwardCases.Rope(_exact, pairs, headSize, n, rows));
     }
 
@@ -75,21 +68,19 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
     [Fact]
     public void Activations_derivatives_are_finite_differences()
     {
-        foreach (int width in BackendCases.Widths)
-            foreach (int rows in BackendCases.RowCounts)
-            {
-                foreach (Activation kind in Enum.GetValues<Activation>())
-                    Differentiate($"{kind} {width} x{rows}", BackwardCases.Activate(_exact, kind, width, rows));
-                Differentiate($"swiglu {width} x{rows}", BackwardCases.SwiGlu(_exact, width, rows));
-            }
+        foreach ((int width, int rows) in BackendCases.Sizes())
+        {
+            foreach (Activation kind in Enum.GetValues<Activation>())
+                Differentiate($"{kind} {width} x{rows}", BackwardCases.Activate(_exact, kind, width, rows));
+            Differentiate($"swiglu {width} x{rows}", BackwardCases.SwiGlu(_exact, width, rows));
+        }
     }
 
     [Fact]
     public void Cross_entropy_s_derivatives_are_finite_differences()
     {
-        foreach (int width in BackendCases.Widths)
-            foreach (int rows in BackendCases.RowCounts)
-                Differentiate($"cross-entropy {width} x{rows}", BackwardCases.CrossEntropy(_exact, width, rows));
+        foreach ((int width, int rows) in BackendCases.Sizes())
+            Differentiate($"cross-entropy {width} x{rows}", BackwardCases.CrossEntropy(_exact, width, rows));
     }
 
     [Fact]

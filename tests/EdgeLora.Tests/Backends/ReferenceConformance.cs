@@ -43,7 +43,7 @@ public sealed class ReferenceConformance : BackendConformance
     [Fact]
     public void Attention_of_one_visible_position_is_its_value()
     {
-        float[] y = Attention(Backend, new AttentionCase(4, 2, 8, 1, 3, 2), 2);
+        float[] y = ForwardCases.Attention(Backend, new AttentionCase(4, 2, 8, 1, 3, 2), 2);
         float[] values = BackendCases.Random(6, 5 * 16);
         for (int t = 0; t < 2; t++)
             for (int h = 0; h < 4; h++)

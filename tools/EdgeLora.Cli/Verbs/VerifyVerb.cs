@@ -6,12 +6,13 @@ using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
 
-/// <summary><c>verify</c>: recorded results of a reference, run again here; <c>golden</c> is in this file.</summary>
+/// <summary><c>verify</c>: a device against the scalar reference, or recorded results, run again here; <c>golden</c> is in this file.</summary>
 internal static partial class VerifyVerb
 {
     public static Command Create(CommandIo io)
     {
-        Command verify = new("verify", "Check this engine against recorded results of a reference.");
+        Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes. 'golden' and 'trace' check the engine against recorded results.");
+        VerifyDevice.AddTo(verify, io);
         Command golden = new("golden", "Run folders with expected.safetensors (models, adapters) or cases.json (tokenizers); print the worst error of each tensor and the first layer that differs.");
         Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders.", Arity = ArgumentArity.OneOrMore };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };

@@ -1,6 +1,6 @@
 using EdgeLora.Core;
 
-namespace EdgeLora.Tests.Backends;
+namespace EdgeLora.Conformance;
 
 /// <summary>The backward ops over the forward suite's sizes. Sizes of derivatives are those of sums of random terms: 0.1·√(number of terms).</summary>
 public static class BackwardCases

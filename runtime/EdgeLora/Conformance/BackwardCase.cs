@@ -1,6 +1,6 @@
 using EdgeLora.Core;
 
-namespace EdgeLora.Tests.Backends;
+namespace EdgeLora.Conformance;
 
 /// <summary>What an op is differentiated by, and the buffer that takes the derivative.</summary>
 /// <param name="Name">What it is: <c>x</c>, <c>path 2, step 0: A</c>.</param>

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using EdgeLora.Core;
 
-namespace EdgeLora.Tests.Backends;
+namespace EdgeLora.Conformance;
 
 /// <summary>What the paths of a batch do at a linear site.</summary>
 public enum PathKind
@@ -29,7 +29,7 @@ public sealed record AttentionCase(int Heads, int KvHeads, int HeadSize, int Win
     public override string ToString() => $"{Heads}/{KvHeads} heads of {HeadSize}, window {Window}, {Past} + {Rows} tokens";
 }
 
-/// <summary>The awkward sizes that every backend must get right; shared by conformance tests, backward tests and benchmarks.</summary>
+/// <summary>The awkward sizes that every backend must get right; shared by the conformance suite, tests and benchmarks.</summary>
 public static class BackendCases
 {
     /// <summary>Types that a weight may have.</summary>
@@ -67,6 +67,44 @@ public static class BackendCases
         new(1, 1, 1, 0, 0, 1), new(2, 1, 3, 0, 0, 5), new(4, 2, 31, 0, 7, 3), new(4, 4, 32, 0, 0, 17), new(6, 2, 33, 5, 9, 4),
         new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2), new(2, 1, 40, 0, 250, 30), new(2, 1, 16, 40, 240, 60),
     ];
+
+    /// <summary>Linear cases whose steps drop inputs, in runs of three rows.</summary>
+    public static IEnumerable<LinearCase> Dropped() =>
+        from paths in (PathKind[])[PathKind.OneStep, PathKind.Mixed]
+        from type in (DType[])[DType.F32, DType.BF16, DType.Q8_0]
+        from rows in RowCounts
+        from inputs in type.BlockSize() > 1 ? (int[])[32, 96] : [3, 33, 100]
+        select new LinearCase(type, inputs, 13, rows, false, paths, true);
+
+    /// <summary>Embeddings of every type.</summary>
+    public static IEnumerable<(DType Type, int Width, int Rows)> Embeddings() =>
+        from type in WeightTypes
+        from width in type.BlockSize() > 1 ? (int[])[32, 64, 256] : Widths
+        from rows in RowCounts
+        select (type, width, rows);
+
+    /// <summary>Norms over rows and over pieces of rows.</summary>
+    public static IEnumerable<(int Width, int Rows, int Pieces, bool Layer)> Norms() =>
+        from size in Sizes()
+        from pieces in (int[])[1, 3]
+        from layer in (bool[])[false, true]
+        select (size.Width, size.Rows, pieces, layer);
+
+    /// <summary>Rotations in both pairings, of whole heads and of parts.</summary>
+    public static IEnumerable<(RopePairs Pairs, int HeadSize, int N, int Rows)> Rotations() =>
+        from pairs in Enum.GetValues<RopePairs>()
+        from size in ((int, int)[])[(2, 1), (6, 3), (64, 32), (64, 13), (66, 33), (128, 16)]
+        from rows in RowCounts
+        select (pairs, size.Item1, size.Item2, rows);
+
+    /// <summary>Every width with every number of rows.</summary>
+    public static IEnumerable<(int Width, int Rows)> Sizes() =>
+        from width in Widths
+        from rows in RowCounts
+        select (width, rows);
+
+    /// <summary>Arguments of nonlinearities from tiny to huge.</summary>
+    public static float[] Magnitudes() => [0, 1e-8f, -1e-8f, 1e-3f, -1e-3f, 0.5f, -0.5f, 1, -1, 2, -2, 3.5f, -3.5f, 5, -5, 8, -8, 12, -12, 30, -30, 80, -80, 1e4f, -1e4f];
 
     /// <summary>Numbers in about (-1, 1), the same for the same seed.</summary>
     public static float[] Random(int seed, long count, float scale = 1)
@@ -142,6 +180,23 @@ public static class BackendCases
         DeviceTensor buffer = backend.Allocate($"buffer{seed}", DType.F32, new Shape(rows, columns));
         backend.Write(Random(seed, (long)rows * columns, scale), buffer, 0);
         return buffer;
+    }
+
+    /// <summary>A buffer [1, <paramref name="columns"/>] of one number.</summary>
+    public static DeviceTensor Filled(IComputeBackend backend, float value, int columns)
+    {
+        DeviceTensor buffer = backend.Allocate("filled", DType.F32, new Shape(1, columns));
+        backend.Write([.. Enumerable.Repeat(value, columns)], buffer, 0);
+        return buffer;
+    }
+
+    /// <summary>A batch of rows on one path.</summary>
+    public static BatchLayout Rows(int count, SiteTable path)
+    {
+        BatchLayout batch = new();
+        for (int t = 0; t < count; t++)
+            batch.AddRow(path);
+        return batch;
     }
 
     /// <summary>All of a buffer.</summary>

@@ -1,0 +1,115 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Conformance;
+
+/// <summary>The forward ops, each run over one case and read back.</summary>
+public static class ForwardCases
+{
+    /// <summary>What stands in a linear layer's output before it runs.</summary>
+    public const float Untouched = 7;
+
+    /// <summary>Runs one linear case on rows [first, first + count) of its batch; all rows by default.</summary>
+    public static float[] Linear(IComputeBackend b, LinearCase c, int first = 0, int count = -1, int bufferRows = 0)
+    {
+        count = count < 0 ? c.Rows : count;
+        SiteTable[] paths = BackendCases.Paths(b, c);
+        float[] all = BackendCases.Random(3, (long)c.Rows * c.Inputs);
+        DeviceTensor x = b.Allocate("x", DType.F32, new Shape(count, c.Inputs));
+        b.Write(all.AsSpan(first * c.Inputs, count * c.Inputs), x, 0);
+        DeviceTensor y = b.Allocate("y", DType.F32, new Shape(Math.Max(count, bufferRows), c.Outputs));
+        float[] old = new float[y.Shape.Elements];
+        Array.Fill(old, Untouched);
+        b.Write(old, y, 0);
+        BatchLayout batch = new();
+        BackendCases.Fill(batch, paths, first, count);
+        b.Linear(batch, BackendCases.Site(b, c), x, y);
+        return BackendCases.Read(b, y);
+    }
+
+    /// <summary>Runs attention over two sequences of <paramref name="c"/>, storing and asking <paramref name="chunk"/> tokens at a time.</summary>
+    public static float[] Attention(IComputeBackend b, AttentionCase c, int chunk, float scale = 1)
+    {
+        const int layer = 1;
+        int width = c.KvHeads * c.HeadSize, q = c.Heads * c.HeadSize;
+        using KvBuffer first = new(b, 2, width, 1), second = new(b, 2, width, 4);
+        List<float> result = [];
+        int total = c.Past + c.Rows;
+        float[] keys = BackendCases.Random(5, (long)total * width, scale), values = BackendCases.Random(6, (long)total * width), queries = BackendCases.Random(7, (long)total * q);
+        AttentionShape shape = new(c.Heads, c.KvHeads, c.HeadSize, 1 / MathF.Sqrt(c.HeadSize), c.Window);
+        List<float> second2 = [];
+        for (int past = 0; past < total;)
+        {
+            int count = past < c.Past ? c.Past - past : Math.Min(chunk, total - past);
+            BatchLayout batch = new();
+            foreach (KvBuffer cache in (KvBuffer[])[first, second])
+            {
+                cache.Reserve(past + count);
+                batch.BeginSequence(cache, past);
+                for (int t = 0; t < count; t++)
+                    batch.Add(0, SiteTable.Base);
+            }
+            DeviceTensor k = Twice(b, keys, past, count, width), v = Twice(b, values, past, count, width), x = Twice(b, queries, past, count, q);
+            DeviceTensor y = b.Allocate("y", DType.F32, new Shape(2 * count, q));
+            b.StoreKeyValues(batch, layer, k, v);
+            b.Attention(batch, layer, shape, x, y);
+            float[] rows = BackendCases.Read(b, y);
+            if (past >= c.Past)
+            {
+                result.AddRange(rows[..(count * q)]);
+                second2.AddRange(rows[(count * q)..]);
+            }
+            past += count;
+        }
+        return [.. result, .. second2];
+    }
+
+    /// <summary>Runs an embedding of random tokens on mixed paths.</summary>
+    public static float[] Embed(IComputeBackend b, DType type, int width, int rows)
+    {
+        const int vocabulary = 50;
+        LowRankStep Step(int seed, int rank, DType t, bool gain) => new(
+            b.Upload(BackendCases.Weight(seed, t, rank, vocabulary)), b.Upload(BackendCases.Weight(seed + 1, t, width, rank)), rank, 0.5f,
+            null, gain ? b.Upload(BackendCases.Weight(seed + 2, DType.F32, width)) : null);
+        SiteTable[] paths =
+        [
+            SiteTable.Base,
+            new([new SiteAdapter([Step(10, 8, DType.F32, false)])]),
+            new([new SiteAdapter([Step(20, 3, DType.BF16, true), Step(30, 5, DType.F16, false)])]),
+            new([new SiteAdapter([], Rows: new([0, 7, 20, 21, 22, 23, 24, 25], b.Upload(BackendCases.Weight(40, DType.F32, 8, width))))]),
+            new([new SiteAdapter([], b.Upload(BackendCases.Weight(50, DType.BF16, vocabulary, width)))]),
+        ];
+        EmbeddingSite site = new("embed", 0, b.Upload(BackendCases.Weight(1, type, vocabulary, width)));
+        using KvBuffer cache = new(b, 1, 1, 1);
+        BatchLayout batch = new();
+        batch.BeginSequence(cache, 0);
+        for (int t = 0; t < rows; t++)
+            batch.Add(t * 7 % vocabulary, paths[t / 2 % paths.Length]);
+        DeviceTensor y = b.Allocate("y", DType.F32, new Shape(rows, width));
+        b.Embed(batch, site, y);
+        return BackendCases.Read(b, y);
+    }
+
+    /// <summary>Runs a norm in place on two paths.</summary>
+    public static float[] Norm(IComputeBackend b, int width, int rows, int pieces, bool layer)
+    {
+        NormSite site = new("norm", 0, b.Upload(BackendCases.Weight(1, DType.BF16, width)), layer ? b.Upload(BackendCases.Weight(2, DType.F32, width)) : null, 1e-5f);
+        SiteTable other = new([new SiteAdapter([], b.Upload(BackendCases.Weight(3, DType.F16, width)), layer ? b.Upload(BackendCases.Weight(4, DType.F16, width)) : null)]);
+        BatchLayout batch = new();
+        for (int t = 0; t < rows; t++)
+            batch.AddRow(t % 3 == 1 ? other : SiteTable.Base);
+        DeviceTensor x = BackendCases.Buffer(b, 5, rows, width * pieces);
+        if (layer)
+            b.LayerNorm(batch, site, x, x);
+        else
+            b.RmsNorm(batch, site, x, x);
+        return BackendCases.Read(b, x);
+    }
+
+    private static DeviceTensor Twice(IComputeBackend b, float[] values, int row, int count, int width)
+    {
+        DeviceTensor tensor = b.Allocate("twice", DType.F32, new Shape(2 * count, width));
+        b.Write(values.AsSpan(row * width, count * width), tensor, 0);
+        b.Write(values.AsSpan(row * width, count * width), tensor, count);
+        return tensor;
+    }
+}

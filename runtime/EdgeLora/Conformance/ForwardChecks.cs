@@ -1,0 +1,138 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Conformance;
+
+/// <summary>The forward ops over awkward sizes.</summary>
+internal static class ForwardChecks
+{
+    // A nonlinearity's own error, and what is left of it near a zero.
+    private const double Relative = 1e-6, Absolute = 1e-7;
+
+    public static readonly ConformanceCheck[] All =
+    [
+        new("Linear gives the reference for every case", Linear),
+        new("Linear leaves rows outside the batch alone", LinearRows),
+        new("Embed gives the reference for every type and path", Embed),
+        new("Norms give the reference over rows and over heads", Norms),
+        new("A mean far from zero costs a LayerNorm no digits", ShiftedNorm),
+        new("Rope gives the reference for both pairings and partial rotation", Rope),
+        new("Attention gives the reference for windows, groups and two sequences", Attention),
+        new("Attention survives scores that would overflow an exponential", LargeScores),
+        new("Activations give the reference from tiny to huge", Activations),
+        new("A NaN in a row is not hidden", NotANumber),
+        new("Copies move rows and columns", Copies),
+    ];
+
+    private static void Linear(ConformanceRun run)
+    {
+        foreach (LinearCase c in BackendCases.Linears())
+            run.Compare(nameof(IComputeBackend.Linear), c.ToString(), c.Outputs, b => ForwardCases.Linear(b, c), floor: 0.1 * Math.Sqrt(c.Inputs));
+    }
+
+    private static void LinearRows(ConformanceRun run)
+    {
+        LinearCase c = new(DType.F32, 33, 13, 5, false, PathKind.Mixed, true);
+        float[] y = ForwardCases.Linear(run.Backend, c, bufferRows: 7);
+        run.Same(nameof(IComputeBackend.Linear), "rows 5 and 6", [.. Enumerable.Repeat(ForwardCases.Untouched, 2 * 13)], y[(5 * 13)..]);
+    }
+
+    private static void Embed(ConformanceRun run)
+    {
+        foreach ((DType type, int width, int rows) in BackendCases.Embeddings())
+            run.Compare(nameof(IComputeBackend.Embed), $"{type} {width} x{rows}", width, b => ForwardCases.Embed(b, type, width, rows));
+    }
+
+    private static void Norms(ConformanceRun run)
+    {
+        foreach ((int width, int rows, int pieces, bool layer) in BackendCases.Norms())
+            run.Compare(Name(layer), $"{width}·{pieces} x{rows}", width, b => ForwardCases.Norm(b, width, rows, pieces, layer));
+    }
+
+    private static void ShiftedNorm(ConformanceRun run) => run.Compare(nameof(IComputeBackend.LayerNorm), "shifted by 1000", 257, b =>
+    {
+        DeviceTensor x = b.Allocate("x", DType.F32, new Shape(1, 257));
+        b.Write([.. BackendCases.Random(1, 257).Select(v => 1000 + v)], x, 0);
+        NormSite site = new("n", 0, b.Upload(BackendCases.Weight(2, DType.F32, 257)), null, 1e-5f);
+        b.LayerNorm(BackendCases.Rows(1, SiteTable.Base), site, x, x);
+        return BackendCases.Read(b, x);
+    });
+
+    private static void Rope(ConformanceRun run)
+    {
+        foreach ((RopePairs pairs, int headSize, int n, int rows) in BackendCases.Rotations())
+            run.Compare(nameof(IComputeBackend.Rope), $"{pairs} {headSize}/{n} x{rows}", 3 * headSize, b =>
+            {
+                DeviceTensor x = BackendCases.Buffer(b, 1, rows, 3 * headSize);
+                b.Rope(rows, headSize, pairs, BackendCases.Buffer(b, 2, rows, n), BackendCases.Buffer(b, 3, rows, n), x);
+                return BackendCases.Read(b, x);
+            });
+    }
+
+    private static void Attention(ConformanceRun run)
+    {
+        foreach (AttentionCase c in BackendCases.Attentions())
+        {
+            run.Compare(nameof(IComputeBackend.Attention), c.ToString(), c.HeadSize, b => ForwardCases.Attention(b, c, c.Rows));
+            float[] both = ForwardCases.Attention(run.Backend, c, c.Rows);
+            run.SameBits(nameof(IComputeBackend.Attention), $"{c}: the same sequence twice", [both[..(both.Length / 2)]], [both[(both.Length / 2)..]]);
+        }
+    }
+
+    private static void LargeScores(ConformanceRun run)
+    {
+        AttentionCase c = new(2, 1, 32, 0, 5, 3);
+        run.Require(nameof(IComputeBackend.Attention), Array.TrueForAll(ForwardCases.Attention(run.Backend, c, 3, scale: 1e4f), float.IsFinite), "large scores: expected finite numbers");
+        run.Compare(nameof(IComputeBackend.Attention), "large scores", c.HeadSize, b => ForwardCases.Attention(b, c, c.Rows, scale: 1e4f), 1e-2);
+    }
+
+    private static void Activations(ConformanceRun run)
+    {
+        Check("magnitudes", BackendCases.Magnitudes(), 1);
+        foreach ((int width, int rows) in BackendCases.Sizes())
+            Check($"{width} x{rows}", BackendCases.Random(width + rows, (long)width * rows, 6), rows);
+
+        void Check(string what, float[] x, int rows)
+        {
+            foreach (Activation kind in Enum.GetValues<Activation>())
+                Elementwise(nameof(IComputeBackend.Activate), $"{kind} {what}", (b, t, y) => b.Activate(rows, kind, t, y), Relative, Absolute);
+            Elementwise(nameof(IComputeBackend.SwiGlu), what, (b, t, y) => b.SwiGlu(rows, t, t, y), Relative, Absolute);
+            Elementwise(nameof(IComputeBackend.Add), what, (b, t, y) => b.Add(rows, t, t, y), 0, 0);
+
+            void Elementwise(string op, string what, Action<IComputeBackend, DeviceTensor, DeviceTensor> apply, double relative, double absolute) => run.Elementwise(op, what, x, b =>
+            {
+                DeviceTensor input = b.Allocate("x", DType.F32, new Shape(rows, x.Length / rows)), output = b.Allocate("y", DType.F32, input.Shape);
+                b.Write(x, input, 0);
+                apply(b, input, output);
+                return BackendCases.Read(b, output);
+            }, relative, absolute);
+        }
+    }
+
+    private static void NotANumber(ConformanceRun run)
+    {
+        const int width = 20;
+        IComputeBackend b = run.Backend;
+        DeviceTensor x = BackendCases.Filled(b, float.NaN, width), y = BackendCases.Filled(b, 0, width);
+        float[] expected = BackendCases.Read(b, x);
+        foreach (Activation kind in Enum.GetValues<Activation>())
+        {
+            b.Activate(1, kind, x, y);
+            run.Same(nameof(IComputeBackend.Activate), $"{kind} of NaN", expected, BackendCases.Read(b, y));
+        }
+        b.SwiGlu(1, x, x, y);
+        run.Same(nameof(IComputeBackend.SwiGlu), "of NaN", expected, BackendCases.Read(b, y));
+    }
+
+    private static void Copies(ConformanceRun run)
+    {
+        IComputeBackend b = run.Backend;
+        DeviceTensor x = BackendCases.Buffer(b, 1, 4, 10), y = b.Allocate("y", DType.F32, new Shape(3, 10)), z = b.Allocate("z", DType.F32, new Shape(4, 3));
+        float[] source = BackendCases.Read(b, x);
+        b.Copy(x, 1, y, 0, 2);
+        run.Same(nameof(IComputeBackend.Copy), "two of four rows", [.. source[10..30], .. new float[10]], BackendCases.Read(b, y));
+        b.CopyColumns(4, x, 7, z, 1, 2);
+        run.Same(nameof(IComputeBackend.CopyColumns), "two of ten columns", [.. Enumerable.Range(0, 4).SelectMany(t => (float[])[0, source[t * 10 + 7], source[t * 10 + 8]])], BackendCases.Read(b, z));
+    }
+
+    private static string Name(bool layer) => layer ? nameof(IComputeBackend.LayerNorm) : nameof(IComputeBackend.RmsNorm);
+}

@@ -1,0 +1,43 @@
+using System.Text.Json;
+using EdgeLora.Cli;
+using EdgeLora.Cli.Verbs;
+using EdgeLora.Core;
+using EdgeLora.Tests.Backends;
+using Xunit;
+
+namespace EdgeLora.Tests.Cli;
+
+public sealed class VerifyDeviceTests
+{
+    [Fact]
+    public void Verify_checks_every_op_of_a_device()
+    {
+        StringWriter output = new(), error = new();
+        int code = EdgeLoraCommand.Invoke(["verify", "--device", "cpu", "--threads", "2", "--json"], output, error);
+        Assert.Equal((0, ""), (code, error.ToString()));
+        JsonElement json = JsonDocument.Parse(output.ToString()).RootElement;
+        Assert.True(json.GetProperty("passed").GetBoolean());
+        Assert.Equal("cpu", json.GetProperty("device").GetString());
+        // Every check fills and reads buffers, and stored keys and values show in Attention only.
+        string[] beside = [nameof(IComputeBackend.Upload), nameof(IComputeBackend.Allocate), nameof(IComputeBackend.Write), nameof(IComputeBackend.Read), nameof(IComputeBackend.StoreKeyValues)];
+        IEnumerable<string> ops = typeof(IComputeBackend).GetMethods().Concat(typeof(ITrainingBackend).GetMethods()).Where(m => !m.IsSpecialName).Select(m => m.Name).Except(beside);
+        Assert.Equal(ops.Order(), json.GetProperty("ops").EnumerateArray().Select(o => o.GetProperty("op").GetString()!).Order());
+        Assert.All(json.GetProperty("ops").EnumerateArray(), o => Assert.True(o.GetProperty("error").GetDouble() <= o.GetProperty("tolerance").GetDouble()));
+        Assert.Equal(ConformanceSuite.Forward.Count + ConformanceSuite.Backward.Count, json.GetProperty("checks").GetArrayLength());
+    }
+
+    [Fact]
+    public void A_device_with_a_wrong_op_exits_with_1_and_the_op_is_named()
+    {
+        StringWriter output = new(), error = new();
+        using WrongAdd backend = new();
+        Assert.Equal(1, VerifyDevice.Run(new CommandIo(output, error, TextReader.Null), backend, json: false, CancellationToken.None));
+        string[] failed = [.. output.ToString().Split('\n').Where(line => line.Contains("FAILED"))];
+        Assert.Equal(2, failed.Length);
+        Assert.Matches("^  Add .* exact .* FAILED 49 ", failed[0]);
+        Assert.Contains("Activations give the reference from tiny to huge", failed[1]);
+        Assert.Contains($"{ConformanceSuite.Forward.Count - 1} of {ConformanceSuite.Forward.Count} checks passed", output.ToString());
+        Assert.Contains("Add: magnitudes: of 10000: expected 20000, found 30000, ", error.ToString());
+        Assert.Contains("and 44 more", error.ToString());
+    }
+}
