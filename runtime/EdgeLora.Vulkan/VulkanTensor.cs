@@ -55,6 +55,9 @@ internal sealed class VulkanTensor : DeviceTensor
     public bool Indirect { get; set; }
 
     /// <inheritdoc/>
+    public override long AllocatedBytes => _allocation?.Bytes ?? 0;
+
+    /// <inheritdoc/>
     public override float[] ToFloats() => _backend.ToFloats(this);
 
     /// <inheritdoc/>

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using EdgeLora.Core;
-using EdgeLora.Cpu;
 using EdgeLora.Models;
 
 namespace EdgeLora;
@@ -14,7 +13,7 @@ public sealed class EdgeHost : IDisposable
         Model = model;
         Tokenizer = tokenizer;
         Tree = tree;
-        Store = new(model, options.AdapterBudgetBytes);
+        Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes);
         Overlays = new(model, Store, options.OverlayBudgetBytes);
     }
 
@@ -39,7 +38,7 @@ public sealed class EdgeHost : IDisposable
     /// <summary>Fused overlays.</summary>
     public OverlayStore Overlays { get; }
 
-    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/> and <see cref="ArgumentException"/> for an unknown device.</summary>
+    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="EdgeLora.Vulkan.VulkanException"/> for one that cannot be used.</summary>
     public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
     {
         options ??= new();
@@ -48,7 +47,7 @@ public sealed class EdgeHost : IDisposable
         if (basePath is not null && options.Adapters.Count > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
         string modelPath = basePath ?? treeOrModel;
-        IComputeBackend backend = CreateBackend(options);
+        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceFallback);
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(modelPath);
@@ -62,17 +61,6 @@ public sealed class EdgeHost : IDisposable
             backend.Dispose();
             throw;
         }
-    }
-
-    /// <summary>Devices of this machine, the default first.</summary>
-    public static IReadOnlyList<DeviceInfo> Devices()
-    {
-        using CpuBackend cpu = new();
-        return
-        [
-            new("cpu", "Managed SIMD", "CPU", cpu.Description, true),
-            new("reference", "Scalar reference", "CPU", "the specification: slow, for comparing", false),
-        ];
     }
 
     /// <summary>Makes a node resident, pins it and returns its path; empty for the root. Throws <see cref="KeyNotFoundException"/> naming the nodes there are, <see cref="ModelFileException"/> for a refused adapter.</summary>
@@ -99,13 +87,6 @@ public sealed class EdgeHost : IDisposable
         Model.Dispose();
         Backend.Dispose();
     }
-
-    private static IComputeBackend CreateBackend(EdgeHostOptions options) => options.Device switch
-    {
-        "cpu" => new CpuBackend(options.Threads),
-        "reference" => new ReferenceBackend(),
-        _ => throw new ArgumentException($"device '{options.Device}' is not known; expected one of cpu, reference"),
-    };
 
     // base/, base.gguf or base.json make a folder a tree.
     private static string? BaseOf(string folder)

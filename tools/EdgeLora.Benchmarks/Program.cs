@@ -22,7 +22,7 @@ IConfig config = ManualConfig.CreateEmpty()
     .WithSummaryStyle(SummaryStyle.Default.WithTimeUnit(TimeUnit.Microsecond));
 
 string version = typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
-string about = $"EdgeLora {version} on {EdgeHost.Devices()[0].Detail}, {System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription}";
+string about = $"EdgeLora {version} on {ComputeDevices.All(out _)[0].Detail}, {System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription}";
 Console.WriteLine(about);
 if (Bases.Skipped is { } skipped)
     Console.WriteLine(skipped);

@@ -1,13 +1,12 @@
 using System.CommandLine;
 using EdgeLora.Core;
-using EdgeLora.Cpu;
 
 namespace EdgeLora.Cli;
 
 /// <summary>What a model runs on.</summary>
 internal sealed class DeviceArguments
 {
-    private readonly Option<string> _device = new("--device") { Description = "Device id, see 'edgelora devices'. Default: cpu.", DefaultValueFactory = _ => "cpu", HelpName = "id" };
+    private readonly Option<string> _device = new("--device") { Description = "Device id, see 'edgelora devices'; of several with commas between the first that can be opened. Default: cpu.", DefaultValueFactory = _ => "cpu", HelpName = "id" };
     private readonly Option<int> _threads = new("--threads") { Description = "Threads of the CPU device; 0: one a core. Default: 0.", HelpName = "count" };
 
     /// <summary>Adds the options.</summary>
@@ -15,9 +14,9 @@ internal sealed class DeviceArguments
     {
         _device.Validators.Add(r =>
         {
-            string? id = r.GetValueOrDefault<string>();
-            if (id != "cpu" && EdgeHost.Devices().All(d => d.Id != id))
-                r.AddError($"--device {id}: expected one of {string.Join(", ", EdgeHost.Devices().Select(d => d.Id))}");
+            foreach (string id in (r.GetValueOrDefault<string>() ?? "").Split(',', StringSplitOptions.TrimEntries))
+                if (!ComputeDevices.IsId(id))
+                    r.AddError($"--device {id}: expected cpu, reference, vulkan or vulkan:N; 'edgelora devices' lists those here");
         });
         _threads.Validators.Add(r =>
         {
@@ -33,5 +32,8 @@ internal sealed class DeviceArguments
     public int Threads(ParseResult result) => result.GetValue(_threads);
 
     /// <summary>A backend of its own, for checks that make their own models.</summary>
-    public IComputeBackend CreateBackend(ParseResult result) => Name(result) == "reference" ? new ReferenceBackend() : new CpuBackend(Threads(result));
+    public IComputeBackend CreateBackend(ParseResult result) => ComputeDevices.Open(Name(result), Threads(result), Fallback);
+
+    /// <summary>Says on the error stream that a device was passed over.</summary>
+    public static void Fallback(string why) => Console.Error.WriteLine(why);
 }

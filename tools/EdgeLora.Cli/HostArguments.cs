@@ -33,6 +33,7 @@ internal sealed class HostArguments
     {
         Device = Device.Name(result),
         Threads = Device.Threads(result),
+        DeviceFallback = DeviceArguments.Fallback,
         Adapters = result.GetValue(Adapter) ?? [],
     });
 

@@ -20,6 +20,9 @@ public abstract class DeviceTensor(string name, DType type, Shape shape) : IDisp
     /// <summary>Bytes of the elements.</summary>
     public long ByteLength => Type.Bytes(Shape.Elements);
 
+    /// <summary>Bytes that it takes of the device's memory: those of its elements, rounded up as the device's allocator does.</summary>
+    public virtual long AllocatedBytes => ByteLength;
+
     /// <summary>Waits, and reads every element widened to F32. Slow: for merging, for resolving a path once, for checks.</summary>
     public abstract float[] ToFloats();
 

@@ -3,7 +3,7 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>
-/// Adapters in RAM under a byte budget: loaded on demand, each resident once however many paths share it, least recently used evicted first.
+/// Adapters on the device under a byte budget: loaded on demand, each resident once however many paths share it, least recently used evicted first, into RAM under a budget of its own.
 /// A node is pinned by its users and by its resident children, so ancestors stay. Thread-safe.
 /// </summary>
 public sealed class AdapterStore : IDisposable
@@ -11,14 +11,17 @@ public sealed class AdapterStore : IDisposable
     private readonly Lock _lock = new();
     private readonly DecoderModel _model;
     private readonly Dictionary<AdapterNode, Entry> _entries = [];
+    private readonly StagedAdapters _staged;
     private long _clock;
 
     /// <summary>A store for one base.</summary>
     /// <param name="model">The base.</param>
     /// <param name="budgetBytes">Bytes that resident adapters may take together; pinned ones may exceed it.</param>
-    public AdapterStore(DecoderModel model, long budgetBytes = long.MaxValue)
+    /// <param name="stagedBudgetBytes">Bytes that adapters may keep in RAM, validated and mapped, after they left the device.</param>
+    public AdapterStore(DecoderModel model, long budgetBytes = long.MaxValue, long stagedBudgetBytes = 0)
     {
         _model = model;
+        _staged = new(stagedBudgetBytes);
         BudgetBytes = budgetBytes;
     }
 
@@ -31,8 +34,17 @@ public sealed class AdapterStore : IDisposable
     /// <summary>Resident adapters.</summary>
     public int ResidentCount => _entries.Count;
 
-    /// <summary>Adapters loaded since the store was made: a resident switch adds none.</summary>
+    /// <summary>Bytes of the adapters that wait in RAM.</summary>
+    public long StagedBytes => _staged.Bytes;
+
+    /// <summary>Adapters that wait in RAM.</summary>
+    public int StagedCount => _staged.Count;
+
+    /// <summary>Adapters brought to the device since the store was made: a resident switch adds none.</summary>
     public long Loads { get; private set; }
+
+    /// <summary>Those of <see cref="Loads"/> that were read from disk; the others waited in RAM.</summary>
+    public long DiskLoads { get; private set; }
 
     /// <summary>Adapters evicted since the store was made.</summary>
     public long Evictions { get; private set; }
@@ -85,6 +97,38 @@ public sealed class AdapterStore : IDisposable
         }
     }
 
+    /// <summary>
+    /// Makes children and siblings of a node resident, children first, as long as there is room without evicting anyone and at most <paramref name="bytes"/> are moved. Returns the bytes moved.
+    /// A refused adapter is left out: who asks for it is told.
+    /// </summary>
+    public long Prefetch(AdapterNode node, long bytes)
+    {
+        lock (_lock)
+        {
+            long moved = 0;
+            foreach (AdapterNode candidate in node.Children.Concat(node.Parent?.Children ?? []))
+            {
+                if (_entries.ContainsKey(candidate) || candidate.State == AdapterState.Faulted)
+                    continue;
+                try
+                {
+                    if (candidate.ByteLength == 0)
+                        _staged.Put(candidate, Read(candidate, out long stamp), stamp, dropped => dropped.State = AdapterState.Evicted);
+                    if (ResidentBytes + candidate.ByteLength > BudgetBytes || moved + candidate.ByteLength > bytes)
+                        break;
+                    long before = ResidentBytes;
+                    Load(candidate);
+                    moved += ResidentBytes - before;
+                }
+                catch (ModelFileException)
+                {
+                    // The node keeps its faults for who asks for it.
+                }
+            }
+            return moved;
+        }
+    }
+
     /// <summary>A weighted sum of nodes: each node's whole path with its own strength. The nodes stay pinned until <see cref="Dispose"/> of the store or <see cref="Release"/> of each.</summary>
     public AdapterPath Blend(IReadOnlyList<(AdapterNode Node, float Strength)> parts)
     {
@@ -132,6 +176,7 @@ public sealed class AdapterStore : IDisposable
             foreach (Entry entry in _entries.Values)
                 entry.Adapter.Dispose();
             _entries.Clear();
+            _staged.Dispose();
             ResidentBytes = 0;
         }
     }
@@ -144,13 +189,15 @@ public sealed class AdapterStore : IDisposable
             return entry;
         }
         Entry? parent = node.Parent!.Parent is null ? null : Load(node.Parent);
+        LoraAdapter file = Read(node, out long stamp);
         try
         {
-            ResidentAdapter adapter = ResidentAdapter.Load(node.Folder, node.Name, _model.Sites, _model.Backend);
+            MakeRoom(file.ByteLength, parent);
+            ResidentAdapter adapter = ResidentAdapter.Stage(file, _model.Backend);
             try
             {
                 AdapterPath path = PathResolver.Extend(parent?.Path ?? AdapterPath.Root, node.Path, _model.Sites, _model.Backend, adapter);
-                entry = new(adapter, path, parent) { LastUse = ++_clock };
+                entry = new(adapter, path, parent, stamp) { LastUse = ++_clock };
             }
             catch
             {
@@ -160,11 +207,9 @@ public sealed class AdapterStore : IDisposable
         }
         catch (ModelFileException e)
         {
-            node.State = AdapterState.Faulted;
-            node.Faults = e.Faults;
+            Fault(node, e);
             throw;
         }
-        Describe(node, entry.Adapter.Adapter);
         node.State = AdapterState.Resident;
         if (parent is not null)
             parent.ResidentChildren++;
@@ -172,6 +217,32 @@ public sealed class AdapterStore : IDisposable
         ResidentBytes += entry.Adapter.ByteLength;
         Loads++;
         return entry;
+    }
+
+    // From RAM where it waits there, else from disk.
+    private LoraAdapter Read(AdapterNode node, out long stamp)
+    {
+        stamp = StagedAdapters.Stamp(node);
+        if (_staged.Take(node) is { } waiting)
+            return waiting;
+        try
+        {
+            LoraAdapter file = LoraAdapter.Load(node.Folder, node.Name, _model.Sites);
+            DiskLoads++;
+            Describe(node, file);
+            return file;
+        }
+        catch (ModelFileException e)
+        {
+            Fault(node, e);
+            throw;
+        }
+    }
+
+    private static void Fault(AdapterNode node, ModelFileException e)
+    {
+        node.State = AdapterState.Faulted;
+        node.Faults = e.Faults;
     }
 
     private static void Describe(AdapterNode node, LoraAdapter adapter)
@@ -184,14 +255,17 @@ public sealed class AdapterStore : IDisposable
         node.Faults = [];
     }
 
-    private void Trim()
+    private void Trim() => MakeRoom(0, null);
+
+    // Before an adapter is brought in, so that the device never holds more than the budget; the node it builds on stays.
+    private void MakeRoom(long bytes, Entry? parent)
     {
-        while (ResidentBytes > BudgetBytes)
+        while (ResidentBytes + bytes > BudgetBytes)
         {
             AdapterNode? victim = null;
             long oldest = long.MaxValue;
             foreach ((AdapterNode node, Entry entry) in _entries)
-                if (entry is { Pins: 0, ResidentChildren: 0 } && entry.LastUse < oldest)
+                if (entry is { Pins: 0, ResidentChildren: 0 } && entry != parent && entry.LastUse < oldest)
                     (victim, oldest) = (node, entry.LastUse);
             if (victim is null)
                 return;
@@ -199,17 +273,18 @@ public sealed class AdapterStore : IDisposable
             ResidentBytes -= evicted!.Adapter.ByteLength;
             if (evicted.Parent is not null)
                 evicted.Parent.ResidentChildren--;
-            evicted.Adapter.Dispose();
-            victim.State = AdapterState.Evicted;
+            bool kept = _staged.Put(victim, evicted.Adapter.Detach(), evicted.Stamp, dropped => dropped.State = AdapterState.Evicted);
+            victim.State = kept ? AdapterState.Staged : AdapterState.Evicted;
             Evictions++;
         }
     }
 
-    private sealed class Entry(ResidentAdapter adapter, AdapterPath path, Entry? parent)
+    private sealed class Entry(ResidentAdapter adapter, AdapterPath path, Entry? parent, long stamp)
     {
         public readonly ResidentAdapter Adapter = adapter;
         public readonly AdapterPath Path = path;
         public readonly Entry? Parent = parent;
+        public readonly long Stamp = stamp;
         public int Pins;
         public int ResidentChildren;
         public long LastUse;

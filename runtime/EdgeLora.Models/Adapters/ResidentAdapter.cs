@@ -57,7 +57,7 @@ public sealed class ResidentAdapter : IDisposable
             Deltas = [.. adapter.Deltas.Select(Stage)];
             Bottlenecks = [.. adapter.Bottlenecks.Select(b => (b.Index, Stage(b)))];
             // One gain per magnitude is counted ahead: a path will ask for it.
-            ByteLength = _owned.Sum(t => t.ByteLength) + adapter.Deltas.Sum(d => d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0);
+            ByteLength = _owned.Sum(t => t.AllocatedBytes) + adapter.Deltas.Sum(d => d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0);
         }
         catch
         {
@@ -116,14 +116,17 @@ public sealed class ResidentAdapter : IDisposable
             }
     }
 
-    /// <inheritdoc/>
-    public void Dispose()
+    /// <summary>Takes it off the device and gives its file, still mapped, to the caller. As after <see cref="Dispose"/>, no path may use it any more.</summary>
+    public LoraAdapter Detach()
     {
         foreach (DeviceTensor tensor in _owned)
             tensor.Dispose();
         _owned.Clear();
-        Adapter.Dispose();
+        return Adapter;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => Detach().Dispose();
 
     /// <summary>DoRA's gain over the untouched base at one scale: computed once, shared by every path; over replaced weights it is the path's own.</summary>
     internal DeviceTensor Gain(ResidentDelta delta, float scale, bool shared, Func<double[]> computeNorms)

@@ -126,7 +126,7 @@ public sealed class TreePromiseTests
         }
         Assert.Equal(AdapterState.Active, host.Tree.Get("p0/c").State);
         Assert.Equal(AdapterState.Resident, host.Tree.Get("p0").State);
-        Assert.Equal(AdapterState.Evicted, host.Tree.Get("p1").State);
+        Assert.Equal(AdapterState.Staged, host.Tree.Get("p1").State);
         Assert.Equal(4, host.Store.Evictions);
         Assert.Equal(before, Logits(host, host.Enter("p0/c")));
         Assert.NotNull(host.Enter("p1/c"));

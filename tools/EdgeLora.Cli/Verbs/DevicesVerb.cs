@@ -13,7 +13,7 @@ internal static class DevicesVerb
         command.Add(json);
         command.SetAction(result =>
         {
-            IReadOnlyList<DeviceInfo> devices = EdgeHost.Devices();
+            IReadOnlyList<DeviceInfo> devices = ComputeDevices.All(out string? missing);
             if (result.GetValue(json))
             {
                 io.WriteJson(w =>
@@ -27,16 +27,24 @@ internal static class DevicesVerb
                         w.WriteString("kind", device.Kind);
                         w.WriteString("detail", device.Detail);
                         w.WriteBoolean("default", device.IsDefault);
+                        if (device.Uuid is { } uuid)
+                            w.WriteString("uuid", uuid);
+                        if (device.MemoryBytes is { } bytes)
+                            w.WriteNumber("memoryBytes", bytes);
                         w.WriteEndObject();
                     }
                     w.WriteEndArray();
+                    if (missing is not null)
+                        w.WriteString("vulkanMissing", missing);
                 });
                 return EdgeLoraCommand.Ok;
             }
-            Table table = new Table().Border(TableBorder.None).AddColumns("id", "name", "kind", "detail");
+            Table table = new Table().Border(TableBorder.None).AddColumns("id", "name", "kind", "memory", "uuid", "detail");
             foreach (DeviceInfo device in devices)
-                table.AddRow(new Text(device.Id + (device.IsDefault ? " *" : "")), new Text(device.Name), new Text(device.Kind), new Text(device.Detail));
+                table.AddRow(new Text(device.Id + (device.IsDefault ? " *" : "")), new Text(device.Name), new Text(device.Kind), new Text(device.MemoryBytes is { } bytes ? FormattableString.Invariant($"{bytes / 1073741824.0:0.0} GiB") : ""), new Text(device.Uuid?.ToString() ?? ""), new Text(device.Detail));
             io.Console().Write(table);
+            if (missing is not null)
+                io.Console().WriteLine($"No Vulkan device: {missing}.");
             return EdgeLoraCommand.Ok;
         });
         return command;
