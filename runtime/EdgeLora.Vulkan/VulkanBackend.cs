@@ -27,6 +27,7 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
     private readonly List<(BatchLayout Batch, long Version, ulong Address)> _batches = [];
     private readonly ScratchTensors _scratch;
     private readonly ShaderWatch? _watch;
+    private readonly Dictionary<string, (long Dispatches, double Milliseconds)>? _times;
     private Allocation? _readback;
     private int _current;
     private long _submitted, _controlBytes, _uploadedBytes;
@@ -44,7 +45,8 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
         _scratch = new(this);
         _bound = _device.Addresses ? null : new(_device, _kernels, _memory);
         _watch = options.WatchShaders is { } folder ? new(folder, _device.Addresses, options.ShaderReport ?? (_ => { })) : null;
-        _frames = [new(_device, _kernels, _memory), new(_device, _kernels, _memory)];
+        _times = options.Profile ? [] : null;
+        _frames = [new(_device, _kernels, _memory, _times), new(_device, _kernels, _memory, _times)];
     }
 
     /// <inheritdoc/>
@@ -58,6 +60,17 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
 
     /// <summary>What was done so far.</summary>
     public VulkanCounters Counters => new(_frames.Sum(f => f.Recorded), _submitted, _controlBytes, _uploadedBytes + _tables.WrittenBytes, _memory.InUse(MemoryUse.Device));
+
+    /// <summary>What each shader cost so far on the device, the dearest first; empty unless <see cref="VulkanOptions.Profile"/>. Waits.</summary>
+    public IReadOnlyList<KernelTime> KernelTimes()
+    {
+        if (_times is null)
+            return [];
+        Flush();
+        foreach (Frame frame in _frames)
+            frame.CollectTimes();
+        return [.. _times.Select(t => new KernelTime(t.Key, t.Value.Dispatches, t.Value.Milliseconds)).OrderByDescending(t => t.Milliseconds)];
+    }
 
     /// <inheritdoc/>
     public DeviceTensor Upload(Tensor tensor)

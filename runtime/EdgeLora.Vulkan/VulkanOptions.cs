@@ -25,6 +25,9 @@ public sealed record VulkanOptions
     /// <summary>Shaders reach memory by buffer device addresses where the device can; false: through bound storage buffers, as on devices that cannot.</summary>
     public bool BufferDeviceAddress { get; init; } = true;
 
+    /// <summary>Times every dispatch on the device; see <see cref="VulkanBackend.KernelTimes"/>. Dispatches then run one after the other. Throws on opening where the device has no timestamps.</summary>
+    public bool Profile { get; init; }
+
     /// <summary>For who develops shaders: the folder with their sources. One that changes is compiled with glslc and used from the next submission on; null: none are watched.</summary>
     public string? WatchShaders { get; init; }
 
