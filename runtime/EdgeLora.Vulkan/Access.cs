@@ -7,14 +7,17 @@ internal readonly record struct Access(ulong Bits)
     /// <summary>Writes.</summary>
     public const ulong WriteBit = 1;
 
-    /// <summary>What is read or written is also what paths' tables point to.</summary>
+    /// <summary>What is read or written is also what tables of paths and caches point to.</summary>
     public const ulong IndirectBit = 2;
 
-    /// <summary>Reads whatever the rows' paths point to: adapters' tensors.</summary>
+    /// <summary>Reads whatever the rows' paths and caches point to: adapters' tensors, keys and values.</summary>
     public static Access Indirect => new(IndirectBit);
 
+    /// <summary>Writes (and may read) what the rows' caches point to.</summary>
+    public static Access IndirectWrite => new(IndirectBit | WriteBit);
+
     /// <summary>Reads a tensor.</summary>
-    public static Access Read(VulkanTensor tensor) => new(tensor.Address);
+    public static Access Read(VulkanTensor tensor) => new(tensor.Address | (tensor.Indirect ? IndirectBit : 0));
 
     /// <summary>Writes (and may read) a tensor.</summary>
     public static Access Write(VulkanTensor tensor) => new(tensor.Address | WriteBit | (tensor.Indirect ? IndirectBit : 0));

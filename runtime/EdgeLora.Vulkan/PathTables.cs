@@ -49,8 +49,8 @@ internal sealed class PathTables(VulkanBackend backend, MemoryPool memory)
         uint[] words = new uint[4 * cache.Keys.Length];
         for (int layer = 0; layer < cache.Keys.Length; layer++)
         {
-            Put(words, 4 * layer, ((VulkanTensor)cache.Keys[layer]).Address);
-            Put(words, 4 * layer + 2, ((VulkanTensor)cache.Values[layer]).Address);
+            PutTensor(words, 4 * layer, cache.Keys[layer]);
+            PutTensor(words, 4 * layer + 2, cache.Values[layer]);
         }
         _caches.Add(cache, table = Write(_ => words, words.Length, cache.Capacity));
         return table.Address;

@@ -51,7 +51,7 @@ internal sealed class VulkanTensor : DeviceTensor
     /// <summary>Where it lies. Throws <see cref="ObjectDisposedException"/> after <see cref="Dispose"/>.</summary>
     public Allocation Allocation => _allocation ?? throw new ObjectDisposedException(Name);
 
-    /// <summary>Whether a path's table points to it: ops read it without naming it.</summary>
+    /// <summary>Whether a path's or a cache's table points to it: ops read it without naming it.</summary>
     public bool Indirect { get; set; }
 
     /// <inheritdoc/>

@@ -1,0 +1,33 @@
+// Backward of RmsNorm and LayerNorm in gain and bias for rows of one path: dgain += dy * (x - mean) * r, dbias += dy. A thread is a column; rows are added in order.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common/memory.glsl"
+
+layout(local_size_x = 64) in;
+layout(push_constant, std430) uniform Push
+{
+    uvec2 x; uvec2 dy; uvec2 statistics; uvec2 dgain; uvec2 dbias;
+    uint first; uint count; uint width;
+} push;
+
+void main()
+{
+    uint d = gl_GlobalInvocationID.x;
+    if (d >= push.width)
+        return;
+    bool gain = !is_null(push.dgain), bias = !is_null(push.dbias);
+    precise float of_gain = gain ? load_f32(push.dgain, d) : 0.0, of_bias = bias ? load_f32(push.dbias, d) : 0.0;
+    for (uint piece = push.first; piece < push.first + push.count; piece++) {
+        float dy = load_f32(push.dy, piece * push.width + d);
+        if (gain) {
+            vec4 moments = load_f32x4(push.statistics, piece);
+            precise float n = (load_f32(push.x, piece * push.width + d) - moments.x - moments.y) * moments.z;
+            of_gain = fma(dy, n, of_gain);
+        }
+        of_bias = of_bias + dy;
+    }
+    if (gain)
+        store_f32(push.dgain, d, of_gain);
+    if (bias)
+        store_f32(push.dbias, d, of_bias);
+}
