@@ -33,8 +33,7 @@ internal sealed class HostArguments
     {
         Device = Device.Name(result),
         Threads = Device.Threads(result),
-        DeviceReport = DeviceArguments.Report,
-        WatchShaders = Device.WatchShaders(result),
+        DeviceFallback = DeviceArguments.Fallback,
         Adapters = result.GetValue(Adapter) ?? [],
     });
 
