@@ -17,12 +17,18 @@ internal sealed unsafe class Frame : IDisposable
     private readonly CommandPool _pool;
     private readonly Dictionary<ulong, Recording> _recordings = [];
     private readonly Stack<CommandBuffer> _spare = [];
+    private readonly Dictionary<string, (long Dispatches, double Milliseconds)>? _times;
+    private Recording? _last;
     private long _uses;
     private ulong _pending;
 
-    public Frame(VulkanDevice device, Kernels kernels, MemoryPool memory)
+    /// <param name="device">The device.</param>
+    /// <param name="kernels">Its pipelines.</param>
+    /// <param name="memory">Its memory.</param>
+    /// <param name="times">Where the dispatches' times are added; null: nothing is timed.</param>
+    public Frame(VulkanDevice device, Kernels kernels, MemoryPool memory, Dictionary<string, (long Dispatches, double Milliseconds)>? times)
     {
-        (_device, _kernels) = (device, kernels);
+        (_device, _kernels, _times) = (device, kernels, times);
         Control = new(memory);
         CommandPoolCreateInfo info = new() { SType = StructureType.CommandPoolCreateInfo, QueueFamilyIndex = device.Family, Flags = CommandPoolCreateFlags.ResetCommandBufferBit };
         VulkanException.Check(device.Api.CreateCommandPool(device.Handle, &info, null, out _pool), "vkCreateCommandPool");
@@ -37,9 +43,20 @@ internal sealed unsafe class Frame : IDisposable
     /// <summary>Waits until the frame's last submission is done and empties its control block.</summary>
     public void Begin()
     {
+        CollectTimes();
         if (_pending != 0)
             _device.Timeline.Wait(_pending);
         Control.Reset();
+    }
+
+    /// <summary>Waits for the frame's last submission and adds its times, once, where it is profiled.</summary>
+    public void CollectTimes()
+    {
+        if (_last?.Timer is not { } timer)
+            return;
+        _device.Timeline.Wait(_pending);
+        timer.Collect(_times!);
+        _last = null;
     }
 
     /// <summary>Submits a list, recorded anew only where it is new to this frame. Returns the timeline's value when it is done.</summary>
@@ -57,6 +74,7 @@ internal sealed unsafe class Frame : IDisposable
             _recordings[hash] = recording;
         }
         recording.LastUse = ++_uses;
+        _last = recording;
         return _pending = _device.Submit(recording.Commands);
     }
 
@@ -68,12 +86,19 @@ internal sealed unsafe class Frame : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _device.Api.DestroyCommandPool(_device.Handle, _pool, null);
+    public void Dispose()
+    {
+        Forget();
+        _device.Api.DestroyCommandPool(_device.Handle, _pool, null);
+    }
 
     private void Drop(ulong hash)
     {
         _recordings.Remove(hash, out Recording? old);
         _spare.Push(old!.Commands);
+        old.Timer?.Dispose();
+        if (_last == old)
+            _last = null;
     }
 
     private CommandBuffer New()
@@ -93,11 +118,17 @@ internal sealed unsafe class Frame : IDisposable
             api.CmdBindDescriptorSets(commands, PipelineBindPoint.Compute, _kernels.Layout, 0, 1, &arenas, 0, null);
         int level = -1;
         ulong bound = 0;
-        foreach (Scheduled scheduled in Schedule.Of(recording.List))
+        Scheduled[] all = Schedule.Of(recording.List);
+        if (_times is not null && all.Length > 0)
+        {
+            recording.Timer = new(_device, all.Length);
+            recording.Timer.Reset(commands, all.Length);
+        }
+        foreach (Scheduled scheduled in all)
         {
             CommandHeader header = MemoryMarshal.Read<CommandHeader>(recording.List.AsSpan(scheduled.At));
             // The first level waits for the submissions before this one.
-            if (scheduled.Level != level)
+            if (scheduled.Level != level || recording.Timer is not null)
                 Barrier(commands, PipelineStageFlags.ComputeShaderBit, AccessFlags.ShaderReadBit | AccessFlags.ShaderWriteBit);
             level = scheduled.Level;
             Kernel kernel = _kernels[header.Kernel];
@@ -106,7 +137,9 @@ internal sealed unsafe class Frame : IDisposable
             bound = kernel.Pipeline.Handle;
             fixed (byte* push = Schedule.Push(recording.List, scheduled.At, header))
                 api.CmdPushConstants(commands, _kernels.Layout, ShaderStageFlags.ComputeBit, 0, (uint)header.PushBytes, push);
+            recording.Timer?.Before(commands, kernel.Name);
             api.CmdDispatch(commands, header.X, header.Y, header.Z);
+            recording.Timer?.After(commands);
         }
         Barrier(commands, PipelineStageFlags.HostBit, AccessFlags.HostReadBit);
         VulkanException.Check(api.EndCommandBuffer(commands), "vkEndCommandBuffer");

@@ -21,15 +21,14 @@ internal sealed unsafe class Kernels : IDisposable
 
     private readonly VulkanDevice _device;
     private readonly PipelineCacheFile _cache;
-    private readonly string? _folder;
     private readonly Dictionary<Key, Kernel> _all = [];
     private readonly List<Kernel> _byId = [];
+    private readonly Dictionary<string, byte[]> _replaced = [];
     private readonly DescriptorSetLayout _setLayout;
 
     public Kernels(VulkanDevice device, VulkanOptions options)
     {
         _device = device;
-        _folder = options.ShaderFolder;
         _cache = new(device, options.CacheFolder);
         DescriptorSetLayout setLayout = default;
         if (!device.Addresses)
@@ -78,14 +77,26 @@ internal sealed unsafe class Kernels : IDisposable
         }
     }
 
-    /// <summary>Makes every pipeline of a shader anew. On a fault the old ones stay, and it throws <see cref="VulkanException"/>. Nothing may be in flight.</summary>
-    public void Reload(string name)
+    /// <summary>Makes every pipeline of a shader anew from other code. On a fault the old ones stay, and it throws <see cref="VulkanException"/>. Nothing may be in flight.</summary>
+    public void Replace(string name, byte[] spirv)
     {
-        (Key Key, Kernel Kernel, Pipeline Made)[] made = [.. _all.Where(p => p.Key.Name == name).Select(p => (p.Key, p.Value, Create(p.Key)))];
-        foreach ((Key key, Kernel old, Pipeline pipeline) in made)
+        _replaced.TryGetValue(name, out byte[]? old);
+        _replaced[name] = spirv;
+        try
         {
-            _device.Api.DestroyPipeline(_device.Handle, old.Pipeline, null);
-            _all[key] = _byId[old.Id] = old with { Pipeline = pipeline };
+            (Key Key, Kernel Kernel, Pipeline Made)[] made = [.. _all.Where(p => p.Key.Name == name).Select(p => (p.Key, p.Value, Create(p.Key)))];
+            foreach ((Key key, Kernel before, Pipeline pipeline) in made)
+            {
+                _device.Api.DestroyPipeline(_device.Handle, before.Pipeline, null);
+                _all[key] = _byId[before.Id] = before with { Pipeline = pipeline };
+            }
+        }
+        catch
+        {
+            _replaced.Remove(name);
+            if (old is not null)
+                _replaced[name] = old;
+            throw;
         }
     }
 
@@ -132,9 +143,9 @@ internal sealed unsafe class Kernels : IDisposable
 
     private byte[] Spirv(string name)
     {
+        if (_replaced.TryGetValue(name, out byte[]? other))
+            return other;
         string file = name + (_device.Addresses ? ".spv" : ".ssbo.spv");
-        if (_folder is not null && Path.Combine(_folder, file) is { } path && File.Exists(path))
-            return File.ReadAllBytes(path);
         using Stream stream = typeof(Kernels).Assembly.GetManifestResourceStream("spirv/" + file) ?? throw new InvalidOperationException($"there is no shader {file}");
         byte[] spirv = new byte[stream.Length];
         stream.ReadExactly(spirv);

@@ -9,4 +9,7 @@ internal sealed record Recording(byte[] List, CommandBuffer Commands)
 {
     /// <summary>When it was submitted last, in submissions of its frame.</summary>
     public long LastUse { get; set; }
+
+    /// <summary>Timestamps around its dispatches, where it is profiled.</summary>
+    public DispatchTimer? Timer { get; set; }
 }

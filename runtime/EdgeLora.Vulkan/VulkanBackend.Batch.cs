@@ -8,6 +8,9 @@ public sealed unsafe partial class VulkanBackend
 {
     private const int BatchHeader = 4, RowWords = 6, SequenceWords = 6;
 
+    /// <summary>Bytes of the control block that say where a session of one row stands.</summary>
+    internal const int SessionBytes = (RowWords + SequenceWords) * sizeof(uint);
+
     /// <summary>The batch's address in this frame's control block: written where it changed since it was last asked for.</summary>
     private ulong Batch(BatchLayout batch)
     {

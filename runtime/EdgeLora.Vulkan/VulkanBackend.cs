@@ -26,6 +26,8 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
     private readonly CommandList _list = new();
     private readonly List<(BatchLayout Batch, long Version, ulong Address)> _batches = [];
     private readonly ScratchTensors _scratch;
+    private readonly ShaderWatch? _watch;
+    private readonly Dictionary<string, (long Dispatches, double Milliseconds)>? _times;
     private Allocation? _readback;
     private int _current;
     private long _submitted, _controlBytes, _uploadedBytes;
@@ -42,7 +44,9 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
         _tables = new(this, _memory);
         _scratch = new(this);
         _bound = _device.Addresses ? null : new(_device, _kernels, _memory);
-        _frames = [new(_device, _kernels, _memory), new(_device, _kernels, _memory)];
+        _watch = options.WatchShaders is { } folder ? new(folder, _device.Addresses, options.ShaderReport ?? (_ => { })) : null;
+        _times = options.Profile ? [] : null;
+        _frames = [new(_device, _kernels, _memory, _times), new(_device, _kernels, _memory, _times)];
     }
 
     /// <inheritdoc/>
@@ -56,6 +60,17 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
 
     /// <summary>What was done so far.</summary>
     public VulkanCounters Counters => new(_frames.Sum(f => f.Recorded), _submitted, _controlBytes, _uploadedBytes + _tables.WrittenBytes, _memory.InUse(MemoryUse.Device));
+
+    /// <summary>What each shader cost so far on the device, the dearest first; empty unless <see cref="VulkanOptions.Profile"/>. Waits.</summary>
+    public IReadOnlyList<KernelTime> KernelTimes()
+    {
+        if (_times is null)
+            return [];
+        Flush();
+        foreach (Frame frame in _frames)
+            frame.CollectTimes();
+        return [.. _times.Select(t => new KernelTime(t.Key, t.Value.Dispatches, t.Value.Milliseconds)).OrderByDescending(t => t.Milliseconds)];
+    }
 
     /// <inheritdoc/>
     public DeviceTensor Upload(Tensor tensor)
@@ -118,6 +133,7 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
         if (_disposed)
             return;
         _disposed = true;
+        _watch?.Dispose();
         _ = _device.Api.DeviceWaitIdle(_device.Handle);
         foreach (Frame frame in _frames)
             frame.Dispose();
@@ -136,11 +152,11 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
             return;
         if (_bound is not null && _bound.Changed)
         {
-            _device.Timeline.Wait(_device.Timeline.Last);
-            foreach (Frame each in _frames)
-                each.Forget();
+            ForgetRecordings();
             _bound.Update();
         }
+        if (_watch is { Ready.IsEmpty: false })
+            ReplaceShaders(_watch);
         Frame frame = _frames[_current];
         _controlBytes += frame.Control.Taken;
         frame.Submit(_list, _bound?.Set ?? default);
@@ -241,6 +257,29 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
             MemoryMarshal.Cast<byte, uint>(_readback.Span(0, count * sizeof(uint))).CopyTo(destination.Slice(done, count));
         }
         _device.Instance.ThrowErrors();
+    }
+
+    private void ForgetRecordings()
+    {
+        _device.Timeline.Wait(_device.Timeline.Last);
+        foreach (Frame frame in _frames)
+            frame.Forget();
+    }
+
+    private void ReplaceShaders(ShaderWatch watch)
+    {
+        ForgetRecordings();
+        foreach (string name in watch.Ready.Keys)
+            if (watch.Ready.TryRemove(name, out byte[]? spirv))
+                try
+                {
+                    _kernels.Replace(name, spirv);
+                    watch.Report($"{name} was reloaded");
+                }
+                catch (VulkanException e)
+                {
+                    watch.Report($"{name}: the old one goes on: {e.Message}");
+                }
     }
 
     [StructLayout(LayoutKind.Sequential)]

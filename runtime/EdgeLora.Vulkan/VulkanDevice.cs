@@ -28,6 +28,8 @@ internal sealed unsafe class VulkanDevice : IDisposable
             Addresses = options.BufferDeviceAddress && have12.BufferDeviceAddress;
             PhysicalDeviceProperties properties = Api.GetPhysicalDeviceProperties(Physical);
             Limits = properties.Limits;
+            if (options.Profile && !Limits.TimestampComputeAndGraphics)
+                throw new VulkanException(VulkanFault.MissingFeature, $"{Info.Name}: has no timestamps to profile with");
             if (!Addresses && Limits.MaxPerStageDescriptorStorageBuffers < Kernels.Arenas)
                 throw new VulkanException(VulkanFault.MissingFeature, $"{Info.Name}: has neither buffer device addresses nor {Kernels.Arenas} storage buffers a shader (found {Limits.MaxPerStageDescriptorStorageBuffers})");
             Handle = Create();

@@ -25,8 +25,14 @@ public sealed record VulkanOptions
     /// <summary>Shaders reach memory by buffer device addresses where the device can; false: through bound storage buffers, as on devices that cannot.</summary>
     public bool BufferDeviceAddress { get; init; } = true;
 
-    /// <summary>A folder with .spv files that are used in place of the built-in ones, for who develops shaders.</summary>
-    public string? ShaderFolder { get; init; }
+    /// <summary>Times every dispatch on the device; see <see cref="VulkanBackend.KernelTimes"/>. Dispatches then run one after the other. Throws on opening where the device has no timestamps.</summary>
+    public bool Profile { get; init; }
+
+    /// <summary>For who develops shaders: the folder with their sources. One that changes is compiled with glslc and used from the next submission on; null: none are watched.</summary>
+    public string? WatchShaders { get; init; }
+
+    /// <summary>Told, on any thread, which shaders were reloaded and which did not compile.</summary>
+    public Action<string>? ShaderReport { get; init; }
 
     /// <summary>Folder of the pipeline cache; null: the user's cache folder; empty: none is kept.</summary>
     public string? CacheFolder { get; init; }

@@ -31,8 +31,9 @@ public static class ComputeDevices
     /// </summary>
     /// <param name="ids">Such as <c>cpu</c>, <c>vulkan:1</c>, <c>vulkan,cpu</c>.</param>
     /// <param name="threads">Threads of the CPU device; 0: one a core.</param>
-    /// <param name="fallback">Told why a device was passed over.</param>
-    public static IComputeBackend Open(string ids, int threads = 0, Action<string>? fallback = null)
+    /// <param name="report">Told why a device was passed over, and what became of a shader that changed.</param>
+    /// <param name="watchShaders">For who develops shaders: the folder with their sources; null: none are watched.</param>
+    public static IComputeBackend Open(string ids, int threads = 0, Action<string>? report = null, string? watchShaders = null)
     {
         string[] all = ids.Split(',', StringSplitOptions.TrimEntries);
         if (Array.Find(all, id => !IsId(id)) is { } unknown)
@@ -44,12 +45,12 @@ public static class ComputeDevices
                 {
                     "cpu" => new CpuBackend(threads),
                     "reference" => new ReferenceBackend(),
-                    string id => new VulkanBackend(new VulkanOptions { Device = VulkanIndex(id) }),
+                    string id => new VulkanBackend(new VulkanOptions { Device = VulkanIndex(id), WatchShaders = watchShaders, ShaderReport = report }),
                 };
             }
             catch (VulkanException e) when (i + 1 < all.Length)
             {
-                fallback?.Invoke($"{all[i]} cannot be used: {e.Message}; going on with {all[i + 1]}");
+                report?.Invoke($"{all[i]} cannot be used: {e.Message}; going on with {all[i + 1]}");
             }
     }
 

@@ -47,7 +47,7 @@ public sealed class EdgeHost : IDisposable
         if (basePath is not null && options.Adapters.Count > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
         string modelPath = basePath ?? treeOrModel;
-        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceFallback);
+        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders);
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(modelPath);

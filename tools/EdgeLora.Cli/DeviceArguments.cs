@@ -9,6 +9,8 @@ internal sealed class DeviceArguments
     private readonly Option<string> _device = new("--device") { Description = "Device id, see 'edgelora devices'; of several with commas between the first that can be opened. Default: cpu.", DefaultValueFactory = _ => "cpu", HelpName = "id" };
     private readonly Option<int> _threads = new("--threads") { Description = "Threads of the CPU device; 0: one a core. Default: 0.", HelpName = "count" };
 
+    private readonly Option<string?> _watch = new("--watch-shaders") { Description = "For development on a Vulkan device: the folder with the shaders' sources; those that change are compiled with glslc and reloaded.", HelpName = "folder" };
+
     /// <summary>Adds the options.</summary>
     public void AddTo(Command command)
     {
@@ -25,6 +27,12 @@ internal sealed class DeviceArguments
         });
         command.Add(_device);
         command.Add(_threads);
+        _watch.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<string>() is { } folder && !Directory.Exists(folder))
+                r.AddError($"--watch-shaders {folder}: there is no such folder");
+        });
+        command.Add(_watch);
     }
 
     public string Name(ParseResult result) => result.GetRequiredValue(_device);
@@ -32,8 +40,10 @@ internal sealed class DeviceArguments
     public int Threads(ParseResult result) => result.GetValue(_threads);
 
     /// <summary>A backend of its own, for checks that make their own models.</summary>
-    public IComputeBackend CreateBackend(ParseResult result) => ComputeDevices.Open(Name(result), Threads(result), Fallback);
+    public IComputeBackend CreateBackend(ParseResult result) => ComputeDevices.Open(Name(result), Threads(result), Report, WatchShaders(result));
 
-    /// <summary>Says on the error stream that a device was passed over.</summary>
-    public static void Fallback(string why) => Console.Error.WriteLine(why);
+    public string? WatchShaders(ParseResult result) => result.GetValue(_watch);
+
+    /// <summary>Says on the error stream that a device was passed over, or what became of a shader.</summary>
+    public static void Report(string what) => Console.Error.WriteLine(what);
 }

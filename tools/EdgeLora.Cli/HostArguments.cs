@@ -33,7 +33,8 @@ internal sealed class HostArguments
     {
         Device = Device.Name(result),
         Threads = Device.Threads(result),
-        DeviceFallback = DeviceArguments.Fallback,
+        DeviceReport = DeviceArguments.Report,
+        WatchShaders = Device.WatchShaders(result),
         Adapters = result.GetValue(Adapter) ?? [],
     });
 

@@ -20,7 +20,7 @@ internal sealed class TrainingSession : IDisposable
     {
         (_io, _json) = (io, json);
         CheckTogether(recipes);
-        _host = EdgeHost.Open(recipes[0].ModelPath, new EdgeHostOptions { Device = device, Threads = threads, DeviceFallback = DeviceArguments.Fallback });
+        _host = EdgeHost.Open(recipes[0].ModelPath, new EdgeHostOptions { Device = device, Threads = threads, DeviceReport = DeviceArguments.Report });
         try
         {
             _engine = new(_host.Model);

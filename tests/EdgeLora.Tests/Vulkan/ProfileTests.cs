@@ -1,0 +1,38 @@
+using EdgeLora.Core;
+using EdgeLora.Vulkan;
+using Xunit;
+
+namespace EdgeLora.Tests.Vulkan;
+
+/// <summary>Timestamps of dispatches.</summary>
+public sealed class ProfileTests
+{
+    [Fact]
+    public void Every_dispatch_is_counted_once_by_its_shader_replayed_ones_too()
+    {
+        VulkanDriver.Require();
+        using VulkanBackend backend = new(new VulkanOptions { Profile = true });
+        using DeviceTensor x = backend.Allocate("x", DType.F32, new Shape(1, 100)), y = backend.Allocate("y", DType.F32, new Shape(1, 100));
+        for (int i = 0; i < 6; i++)
+        {
+            backend.Add(1, x, x, y);
+            backend.SwiGlu(1, x, y, y);
+            backend.SwiGlu(1, x, y, y);
+            backend.ToFloats((VulkanTensor)y);
+        }
+        backend.Add(1, x, x, y);
+        Dictionary<string, KernelTime> times = backend.KernelTimes().ToDictionary(t => t.Kernel);
+        Assert.Equal((7, 12, 6), (times["add"].Dispatches, times["swi_glu"].Dispatches, times["copy"].Dispatches));
+        Assert.All(times.Values, t => Assert.True(t.Milliseconds > 0, t.Kernel));
+        Assert.Equal(2, backend.Counters.Recorded - 1);
+    }
+
+    [Fact]
+    public void Nothing_is_timed_unless_asked_for()
+    {
+        using VulkanBackend backend = VulkanDriver.Backend();
+        using DeviceTensor x = backend.Allocate("x", DType.F32, new Shape(1, 100));
+        backend.Add(1, x, x, x);
+        Assert.Empty(backend.KernelTimes());
+    }
+}
