@@ -15,19 +15,25 @@ public sealed class Dropout(double probability)
     /// <summary>p, from 0 to below 1.</summary>
     public double Probability { get; } = probability is >= 0 and < 1 ? probability : throw new ArgumentOutOfRangeException(nameof(probability), probability, "expected 0 to below 1");
 
+    /// <summary>An element stays where the upper half of its 64 bits is at least this.</summary>
+    public uint Threshold => (uint)_threshold;
+
+    /// <summary>What an element that stays is multiplied by: 1/(1-p).</summary>
+    public float Gain => (float)(1 / (1 - Probability));
+
     /// <summary>Set anew for each micro-batch, kept through its backward pass.</summary>
     public ulong Seed { get; set; }
 
     /// <summary>0, or 1/(1-p).</summary>
-    public float Factor(int row, int column) => Kept(Seed + ((ulong)(uint)row << 32 | (uint)column) * Step) ? (float)(1 / (1 - Probability)) : 0;
+    public float Factor(int row, int column) => Kept(Seed + ((ulong)(uint)row << 32 | (uint)column) * Step) ? Gain : 0;
 
     /// <summary><c>y[i] = x[i]·Factor(row, i)</c>. y may be x.</summary>
     public void Apply(int row, ReadOnlySpan<float> x, Span<float> y)
     {
         int i = 0, half = Vector<ulong>.Count;
         ulong element = Seed + ((ulong)(uint)row << 32) * Step;
-        Vector<float> factor = new((float)(1 / (1 - Probability)));
-        Vector<uint> threshold = new((uint)_threshold);
+        Vector<float> factor = new(Gain);
+        Vector<uint> threshold = new(Threshold);
         Vector<ulong> first = new Vector<ulong>(element) + Vector<ulong>.Indices * Step;
         for (; i + 2 * half <= x.Length; i += 2 * half, first += new Vector<ulong>(Step * (ulong)(2 * half)))
         {

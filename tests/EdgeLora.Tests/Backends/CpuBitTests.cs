@@ -18,18 +18,12 @@ public sealed class CpuBitTests
         foreach (SimdTier tier in Tiers)
         {
             using CpuBackend one = new(1, tier), two = new(2, tier), three = new(3, tier);
-            foreach (LinearCase c in Cases(type))
+            foreach (LinearCase c in LinearBits.Cases(type))
             {
                 float[] all = ForwardCases.Linear(one, c);
                 Assert.Equal(all, ForwardCases.Linear(two, c));
                 Assert.Equal(all, ForwardCases.Linear(three, c));
-                foreach (int chunk in (int[])[1, 2, 3, 4, 7])
-                {
-                    List<float> pieces = [];
-                    for (int t = 0; t < c.Rows; t += chunk)
-                        pieces.AddRange(ForwardCases.Linear(two, c, t, Math.Min(chunk, c.Rows - t)));
-                    Assert.True(all.AsSpan().SequenceEqual(pieces.ToArray()), $"{tier} {c} in chunks of {chunk}");
-                }
+                LinearBits.EqualInChunks(two, c, all, tier.ToString());
             }
         }
     }
@@ -103,16 +97,5 @@ public sealed class CpuBitTests
                 Assert.Equal(BackendCases.Read(one, x), BackendCases.Read(three, y));
             }
         }
-    }
-
-    private static IEnumerable<LinearCase> Cases(DType type)
-    {
-        if (type.BlockSize() > 1)
-            return [new(type, 544, 100, 17, false, PathKind.Mixed, true), new(type, 1056, 250, 9, false, PathKind.OneStep, false)];
-        return
-        [
-            new(type, 33, 13, 17, false, PathKind.Mixed, true), new(type, 1030, 250, 9, false, PathKind.OneStep, false), new(type, 512, 40, 131, false, PathKind.Base, true), new(type, 96, 37, 140, false, PathKind.OneStep, true),
-            new(type, 33, 13, 17, true, PathKind.Mixed, true), new(type, 300, 250, 9, true, PathKind.OneStep, false),
-        ];
     }
 }

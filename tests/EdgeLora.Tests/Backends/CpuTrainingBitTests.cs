@@ -34,15 +34,7 @@ public sealed class CpuTrainingBitTests
         foreach (SimdTier tier in Tiers)
         {
             using CpuBackend one = new(1, tier), two = new(2, tier);
-            foreach (bool dropout in (bool[])[false, true])
-            {
-                List<float[]> alone = Job(one, type, inputMajor, dropout, [(1, 0, 45)]);
-                Assert.Equal(alone, Job(two, type, inputMajor, dropout, [(0, 0, 13), (1, 0, 45), (0, 13, 30)]));
-                Assert.Equal(alone, Job(two, type, inputMajor, dropout, [(0, 0, 300), (1, 0, 45)]));
-                // A mask counts its rows from the start of a run: a job with dropout stays in one.
-                if (!dropout)
-                    Assert.Equal(alone, Job(two, type, inputMajor, dropout, [(0, 0, 1), (1, 0, 7), (0, 1, 1), (1, 7, 38)]));
-            }
+            LinearBits.JobsAreEqual(one, two, type, inputMajor);
         }
     }
 
@@ -89,47 +81,5 @@ public sealed class CpuTrainingBitTests
         c.Forward();
         c.Backward();
         return [.. c.Leaves.Select(leaf => BackendCases.Read(backend, leaf.Gradient))];
-    }
-
-    /// <summary>Gradients of job 1 and its rows of dx, in a batch of runs (job, the job's first row, rows).</summary>
-    private static List<float[]> Job(CpuBackend b, DType type, bool inputMajor, bool dropout, (int Job, int First, int Rows)[] runs)
-    {
-        const int inputs = 96, outputs = 77;
-        Gradients gradients = new();
-        List<DeviceTensor> own = [];
-        DeviceTensor Train(int job, int seed, int rows, int columns)
-        {
-            DeviceTensor parameter = BackendCases.Buffer(b, seed + 1000 * job, rows, columns), gradient = BackendCases.Buffer(b, seed + 1, rows, columns);
-            gradients.Add(parameter, gradient);
-            if (job == 1)
-                own.Add(gradient);
-            return parameter;
-        }
-        LowRankStep Step(int job, int seed, int rank, bool gain) => new(
-            Train(job, seed, rank, inputs), Train(job, seed + 10, outputs, rank), rank, 0.75f, Train(job, seed + 20, 1, outputs), gain ? Train(job, seed + 30, 1, outputs) : null,
-            dropout ? new Dropout(0.2) { Seed = (ulong)seed } : null);
-        LinearSite site = new("site", 0, b.Upload(inputMajor ? BackendCases.Weight(1, type, inputs, outputs) : BackendCases.Weight(1, type, outputs, inputs)), null, inputMajor);
-        SiteTable[] paths = [.. Enumerable.Range(0, 2).Select(job => new SiteTable([new SiteAdapter([Step(job, 100, 8, false), Step(job, 200, 5, true)])]))];
-        BatchLayout batch = new();
-        int total = runs.Sum(run => run.Rows), at = 0;
-        DeviceTensor x = b.Allocate("x", DType.F32, new Shape(total, inputs)), dy = b.Allocate("dy", DType.F32, new Shape(total, outputs)), dx = b.Allocate("dx", DType.F32, x.Shape);
-        foreach ((int job, int first, int rows) in runs)
-        {
-            b.Write(BackendCases.Random(7 + job, 300 * inputs).AsSpan(first * inputs, rows * inputs), x, at);
-            b.Write(BackendCases.Random(17 + job, 300 * outputs).AsSpan(first * outputs, rows * outputs), dy, at);
-            for (int t = 0; t < rows; t++, at++)
-                batch.AddRow(paths[job]);
-        }
-        b.LinearBackward(batch, site, x, dy, dx, gradients);
-        List<float> inputGradient = [];
-        float[] all = BackendCases.Read(b, dx);
-        at = 0;
-        foreach ((int job, _, int rows) in runs)
-        {
-            if (job == 1)
-                inputGradient.AddRange(all.AsSpan(at * inputs, rows * inputs));
-            at += rows;
-        }
-        return [[.. inputGradient], .. own.Select(gradient => BackendCases.Read(b, gradient))];
     }
 }
