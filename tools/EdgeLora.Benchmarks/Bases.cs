@@ -1,3 +1,4 @@
+using EdgeLora.Core;
 using EdgeLora.Models;
 
 namespace EdgeLora.Benchmarks;
@@ -32,17 +33,18 @@ internal static class Bases
                 Llama2cConvert.ToHuggingFace(Path.Combine(s_stories!, "stories260K.bin"), Path.Combine(s_stories!, "tok512.bin"), folder);
                 break;
             case Bf16:
-                RandomModel.WriteFolder(folder);
+                RandomModel.WriteFolder(folder, LlamaShape.Of135M, DType.BF16);
                 break;
             case Q8:
-                RandomModel.WriteGguf(folder + ".gguf");
+                RandomModel.WriteGguf(folder + ".gguf", LlamaShape.Of135M, DType.Q8_0);
                 break;
             default:
                 throw new ArgumentException($"{name}: expected one of {string.Join(", ", Names)}");
         }
         int seed = 0;
+        using BaseCheckpoint checkpoint = BaseCheckpoint.Open(name == Q8 ? folder + ".gguf" : folder);
         foreach (string node in new[] { "one", "one/two", "other" })
-            RandomModel.WriteAdapter(Path.Combine(tree, node), name == Stories ? folder : null, rank: 8, seed += 1000);
+            RandomAdapter.Write(Path.Combine(tree, node), RandomAdapter.LayersOf(checkpoint.Config), rank: 8, seed += 1000);
         return tree;
     }
 

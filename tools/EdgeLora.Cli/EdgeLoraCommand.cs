@@ -79,6 +79,7 @@ public static class EdgeLoraCommand
             TokenizeVerb.Create(io),
             DevicesVerb.Create(io),
             VerifyVerb.Create(io),
+            BenchVerb.Create(io, BenchVerb.IsNamed(args)),
         };
         return root;
     }

@@ -7,9 +7,6 @@ namespace EdgeLora.Benchmarks;
 /// <summary>Training jobs on one base, in memory: what <c>edgelora train</c> runs, without its files. Each job's adapter is random in A and B, so that every gradient is there from the first step.</summary>
 internal sealed class LoraJobs : IDisposable
 {
-    /// <summary>Every job's rate.</summary>
-    public const double LearningRate = 1e-4;
-
     private readonly DecoderModel _model;
     private readonly TrainingEngine _engine;
 
@@ -22,7 +19,7 @@ internal sealed class LoraJobs : IDisposable
     {
         _model = DecoderModel.Load(BaseCheckpoint.Open(Base(folder)), backend);
         _engine = new(_model);
-        Jobs = [.. Enumerable.Range(0, jobs).Select(i => Start(folder, subject, i))];
+        Jobs = [.. Enumerable.Range(0, jobs).Select(i => RandomTraining.Start(_engine, _model, Adapter(folder, i), $"job{i}", i * subject.Sequences, subject.Sequences, subject.Tokens))];
     }
 
     /// <summary>The jobs.</summary>
@@ -37,9 +34,10 @@ internal sealed class LoraJobs : IDisposable
     /// <summary>Writes the base and an adapter for each of <paramref name="jobs"/> jobs.</summary>
     public static void Write(string folder, TrainingCase subject, int jobs)
     {
-        RandomModel.WriteFolder(Base(folder), subject.Base.Config, DType.F32);
+        RandomModel.WriteFolder(Base(folder), subject.Base, DType.F32);
+        HfConfig config = HfConfig.Read(Base(folder));
         for (int i = 0; i < jobs; i++)
-            RandomModel.WriteAdapter(Adapter(folder, i), Base(folder), TrainingCase.Rank, seed: 1000 * (i + 1));
+            RandomAdapter.Write(Adapter(folder, i), RandomAdapter.LayersOf(config), TrainingCase.Rank, seed: 1000 * (i + 1));
     }
 
     /// <summary>Folder of the base.</summary>
@@ -67,16 +65,5 @@ internal sealed class LoraJobs : IDisposable
             job.Dispose();
         _engine.Dispose();
         _model.Dispose();
-    }
-
-    private TrainingJob Start(string folder, TrainingCase subject, int index)
-    {
-        string name = $"job{index}";
-        TrainingExample[] rows = [.. Enumerable.Range(0, subject.Sequences).Select(r => subject.Row(index * subject.Sequences + r)).Select(t => new TrainingExample(t, t, [t.Length]))];
-        // Steps as the peer takes them: no clipping, a constant rate.
-        TrainingRecipe recipe = new() { BatchSize = subject.Sequences, MaxSteps = 1_000_000, Schedule = ScheduleKind.Constant, LearningRate = LearningRate, MaxGradNorm = 0, Shuffle = false };
-        TrainingJob job = new(_engine, _model, new(name, recipe, AdapterPath.Root, "", () => LoraAdapter.Load(Adapter(folder, index), name, _model.Sites), rows, []));
-        job.Start();
-        return job;
     }
 }

@@ -13,7 +13,7 @@ namespace EdgeLora.Benchmarks;
 /// </summary>
 internal sealed class TorchLlama : IDisposable
 {
-    private readonly TrainingBase _sizes;
+    private readonly LlamaShape _sizes;
     private readonly DisposeScope _owned = NewDisposeScope();
     private readonly Dictionary<string, Tensor> _weights = [];
     private readonly Dictionary<string, (Parameter A, Parameter B)> _adapter = [];

@@ -18,7 +18,7 @@ internal static class TrainingBenchmark
         LoraJobs.Write(folder, subject, 1);
         using CpuBackend backend = new(threads);
         using LoraJobs jobs = new(folder, subject, 1, backend);
-        using TorchLlama peer = new(folder, subject, jobs.Jobs[0].Trainer!.Tensors, LoraJobs.LearningRate, threads);
+        using TorchLlama peer = new(folder, subject, jobs.Jobs[0].Trainer!.Tensors, RandomTraining.LearningRate, threads);
         Compare(jobs, peer);
         Rounds[] rounds = Interleaved.Run(seconds, () => jobs.Complete(jobs.Train()), () =>
         {

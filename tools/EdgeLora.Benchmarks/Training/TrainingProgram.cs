@@ -10,7 +10,7 @@ internal static class TrainingProgram
 {
     private const string Peer = "peer", Parallel = "parallel", Ops = "ops";
 
-    private static readonly TrainingCase s_15M = new(TrainingBase.Of15M, 8, 256), s_260K = new(TrainingBase.Of260K, 8, 256);
+    private static readonly TrainingCase s_15M = new(LlamaShape.Of15M, 8, 256), s_260K = new(LlamaShape.Of260K, 8, 256);
 
     /// <summary>Runs them. Returns the exit code.</summary>
     public static int Run(string[] args)
@@ -40,7 +40,7 @@ internal static class TrainingProgram
             Table(tables, TrainingBenchmark.Header, [s_15M, s_260K, s_15M with { Sequences = 1, Tokens = 64 }], (folder, subject) => TrainingBenchmark.Run(folder, subject, threads, seconds));
         if (Wanted(Parallel))
             Table(tables, ParallelTrainingBenchmark.Header,
-                [new(TrainingBase.Of110M, 1, 16), new(TrainingBase.Of110M, 1, 4), .. from subject in new[] { s_15M, s_260K } from rows in new[] { (1, 64), (2, 128), (8, 256) } select subject with { Sequences = rows.Item1, Tokens = rows.Item2 }],
+                [new(LlamaShape.Of110M, 1, 16), new(LlamaShape.Of110M, 1, 4), .. from subject in new[] { s_15M, s_260K } from rows in new[] { (1, 64), (2, 128), (8, 256) } select subject with { Sequences = rows.Item1, Tokens = rows.Item2 }],
                 (folder, subject) => ParallelTrainingBenchmark.Run(folder, subject, threads, seconds));
         tables.ForEach(Console.WriteLine);
         return missing is not null && subjects.Contains(Peer) ? 1 : 0;

@@ -1,0 +1,58 @@
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli.Bench;
+
+/// <summary>The base that is measured, a given one or a random one in a temporary folder, and there the adapters on it.</summary>
+internal sealed class BenchSubject : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-bench-").FullName;
+    private bool _written;
+
+    private BenchSubject(string name, string? path) => (Name, Path) = (name, path ?? System.IO.Path.Combine(_folder, "model"));
+
+    /// <summary>The shape's name, or the path that was given.</summary>
+    public string Name { get; }
+
+    /// <summary>What a host opens.</summary>
+    public string Path { get; }
+
+    /// <summary>Tree of the random adapters, without a base.</summary>
+    public string Adapters => System.IO.Path.Combine(_folder, "adapters");
+
+    /// <summary>A given model or tree.</summary>
+    public static BenchSubject Of(string modelOrTree) => new(modelOrTree, modelOrTree);
+
+    /// <summary>Writes a random base.</summary>
+    public static BenchSubject Of(LlamaShape shape, DType type)
+    {
+        BenchSubject subject = new(shape.Name, null);
+        try
+        {
+            Directory.CreateDirectory(subject.Path);
+            RandomModel.Write(System.IO.Path.Combine(subject.Path, "base"), shape, type);
+            return subject;
+        }
+        catch
+        {
+            subject.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes the adapters, for the first device that opened the base.</summary>
+    public void WriteAdapters(SiteCatalog sites, CancellationToken cancellation)
+    {
+        if (_written)
+            return;
+        RandomTree.Write(Adapters, sites, cancellation);
+        _written = true;
+    }
+
+    /// <summary>Removes what was written.</summary>
+    public void Dispose()
+    {
+        if (Directory.Exists(_folder))
+            Directory.Delete(_folder, recursive: true);
+    }
+}

@@ -1,0 +1,50 @@
+using System.Diagnostics;
+using EdgeLora.Core;
+
+namespace EdgeLora.Cli.Bench;
+
+/// <summary>Runs every case once a round, in turns. A case that fails is reported, and the others go on.</summary>
+internal static class CaseRounds
+{
+    /// <summary>Finds each case's repetitions, which warms up, and takes samples.</summary>
+    /// <param name="cases">What is run; one result each, in order.</param>
+    /// <param name="settings">How often.</param>
+    /// <param name="progress">Told after each run: runs done, runs in all as far as it is known.</param>
+    /// <param name="cancellation">Stops between two runs.</param>
+    public static CaseResult[] Run(IReadOnlyList<BenchCase> cases, BenchSettings settings, Action<int, int> progress, CancellationToken cancellation)
+    {
+        int[] repetitions = new int[cases.Count];
+        string?[] errors = new string?[cases.Count];
+        int done = 0, most = cases.Count * (1 + settings.Warmup + settings.Rounds);
+        double Try(int i, Func<BenchCase, double> run)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (errors[i] is not null)
+                return double.NaN;
+            try
+            {
+                return run(cases[i]);
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                errors[i] = Describe(e);
+                return double.NaN;
+            }
+        }
+        void Taken() => progress(++done, Math.Max(done, most));
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < cases.Count; i++)
+        {
+            Try(i, c => repetitions[i] = c.Calibrate(settings.SampleSeconds));
+            Taken();
+        }
+        double left = settings.LimitSeconds - Stopwatch.GetElapsedTime(start).TotalSeconds;
+        Rounds[] rounds = Interleaved.Run(settings.Seconds, settings.Warmup, settings.Rounds, left, [.. Enumerable.Range(0, cases.Count).Select(i => (Func<double>)(() => Try(i, c => c.Run(repetitions[i]))))], Taken);
+        return [.. cases.Select((c, i) => errors[i] is { } error
+            ? new CaseResult(c.Name, [], 0, error)
+            : new CaseResult(c.Name, [.. rounds[i].Seconds.Select(s => c.Sample(repetitions[i], s))], repetitions[i], null, c.BytesPerToken?.Invoke()))];
+    }
+
+    /// <summary>An exception in words. Whatever a device's driver or backend throws is a result, so the type is told where the message alone may say little.</summary>
+    public static string Describe(Exception e) => e is NotImplementedException or NotSupportedException or ModelFileException or InvalidOperationException ? e.Message : $"{e.GetType().Name}: {e.Message}";
+}

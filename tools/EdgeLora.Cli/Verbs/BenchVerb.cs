@@ -1,0 +1,138 @@
+using System.CommandLine;
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using EdgeLora.Cli.Bench;
+using EdgeLora.Core;
+using Spectre.Console;
+
+namespace EdgeLora.Cli.Verbs;
+
+/// <summary><c>bench</c>: how fast models and adapters are on the devices here.</summary>
+internal static class BenchVerb
+{
+    private static readonly DType[] s_types = [DType.F32, DType.BF16, DType.F16, DType.Q8_0, DType.Q4_0];
+
+    /// <summary>Whether a command line names this verb.</summary>
+    public static bool IsNamed(string[] args) => args is ["bench", ..];
+
+    /// <summary>The verb; its flags only for the command line that names it.</summary>
+    public static Command Create(CommandIo io, bool withFlags)
+    {
+        Command command = new("bench", "Measure the devices here: decoding and prompts under adapters, mixed batches, switching, loading, training, bytes, memory bandwidth.");
+        if (withFlags)
+            AddFlags(command, io);
+        return command;
+    }
+
+    private static void AddFlags(Command command, CommandIo io)
+    {
+        Option<string[]> devices = new("--device") { Description = "Device ids with commas between, see 'edgelora devices'; repeated: all are measured. Default: every device but the scalar reference.", HelpName = "id[,id]" };
+        Option<int> threads = new("--threads") { Description = "Threads of the CPU device; 0: one a core. Default: 0.", HelpName = "count" };
+        Option<string?> model = new("--model") { Description = "A model or a tree, measured under random adapters and, of a tree, at up to eight of its own nodes. Default: none.", HelpName = "folder" };
+        Option<string?> shape = new("--shape") { Description = $"A random model of a standard shape: {Names(LlamaShape.Standard.Select(s => s.Name))}. Default: 135m; with --quick 15m.", HelpName = "shape" };
+        Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0.", HelpName = "type" };
+        Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
+        Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least where --quick leaves the time. Default: 60; with --quick 8.", HelpName = "seconds" };
+        Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
+        devices.Validators.Add(r =>
+        {
+            foreach (string id in Split(r.GetValueOrDefault<string[]>()))
+                if (!ComputeDevices.IsId(id))
+                    r.AddError($"--device {id}: expected cpu, reference, vulkan or vulkan:N; 'edgelora devices' lists those here");
+        });
+        threads.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<int>() is < 0 or > 1024)
+                r.AddError("--threads: expected 0..1024");
+        });
+        shape.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<string?>() is { } name && Shape(name) is null)
+                r.AddError($"--shape {name}: expected {Names(LlamaShape.Standard.Select(s => s.Name))}");
+        });
+        type.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<string?>() is { } name && Type(name) is null)
+                r.AddError($"--type {name}: expected {Names(s_types.Select(Name))}");
+        });
+        seconds.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
+                r.AddError("--seconds: expected 0..86400");
+        });
+        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json])
+            command.Add(option);
+        command.SetAction((result, cancellation) => Task.Run(() =>
+        {
+            string? given = result.GetValue(model);
+            if (given is not null && (result.GetValue(shape) ?? result.GetValue(type)) is not null)
+                throw new UsageException("--model: is measured as it is; --shape and --type are of a random one");
+            BenchSettings settings = result.GetValue(quick) ? BenchSettings.Quick : BenchSettings.Full;
+            if (result.GetValue(seconds) is { } time)
+                settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds };
+            string[] named = Split(result.GetValue(devices));
+            using BenchSubject subject = given is not null ? BenchSubject.Of(given) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(result.GetValue(type) ?? "q8_0")!.Value);
+            bool line = result.GetResult(json) is not null && result.GetValue(json) is null;
+            BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), result.GetValue(quick), tables: !line, cancellation);
+            if (line)
+                io.WriteJson(w => BenchJson.Write(w, report));
+            else if (result.GetValue(json) is { } file)
+                WriteFile(file, report);
+            foreach (DeviceReport device in report.Devices)
+                foreach (IGrouping<string, string> fault in Faults(device).GroupBy(f => f))
+                    io.Error.WriteLine($"{device.Id}: {fault.Key}{(fault.Count() > 1 ? $" ({fault.Count()} cases)" : "")}");
+            // What was asked for by name must work; of the others one.
+            bool good = named.Length > 0 ? report.Devices.All(d => !Faults(d).Any()) : report.Devices.Any(d => d.Cases.Any(c => c.Error is null));
+            return good ? EdgeLoraCommand.Ok : EdgeLoraCommand.Failed;
+        }, CancellationToken.None));
+    }
+
+    private static BenchReport Measure(CommandIo io, BenchSettings settings, BenchSubject subject, IReadOnlyList<DeviceInfo> devices, int threads, bool quick, bool tables, CancellationToken cancellation)
+    {
+        string[] version = (typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown").Split('+');
+        BenchReport report = new(version[0], version.ElementAtOrDefault(1), RuntimeInformation.FrameworkDescription + (RuntimeFeature.IsDynamicCodeSupported ? "" : " NativeAOT"), RuntimeInformation.OSDescription,
+            RuntimeInformation.ProcessArchitecture.ToString(), Environment.ProcessorCount, DateTimeOffset.UtcNow, subject.Name, null, quick, []);
+        DeviceBench bench = new(settings, threads, (what, done, total) => io.Progress(what, done, total));
+        if (tables)
+            io.Console().WriteLine(BenchTables.Legend);
+        foreach (DeviceInfo device in devices)
+        {
+            DeviceReport measured = bench.Run(device, subject, cancellation);
+            report = report with { Type = bench.Type, Devices = [.. report.Devices, measured] };
+            if (tables)
+                BenchTables.Write(io.Console(), report, measured);
+            io.Output.Flush();
+        }
+        return report;
+    }
+
+    private static void WriteFile(string file, BenchReport report) => AtomicFile.Write(file, stream =>
+    {
+        using Utf8JsonWriter writer = new(stream);
+        writer.WriteStartObject();
+        BenchJson.Write(writer, report);
+        writer.WriteEndObject();
+    });
+
+    private static IEnumerable<string> Faults(DeviceReport device) => device.Error is { } error ? [error] : device.Cases.Where(c => c.Error is not null).Select(c => c.Error!);
+
+    private static IReadOnlyList<DeviceInfo> Devices(string[] named)
+    {
+        IReadOnlyList<DeviceInfo> all = ComputeDevices.All(out _);
+        return named.Length == 0
+            ? [.. all.Where(d => d.Id != "reference")]
+            : [.. named.Select(id => id == "vulkan" ? "vulkan:0" : id).Distinct().Select(id => all.FirstOrDefault(d => d.Id == id) ?? new DeviceInfo(id, id, "other", "not listed", false))];
+    }
+
+    private static string[] Split(string[]? ids) => [.. (ids ?? []).SelectMany(i => i.Split(',', StringSplitOptions.TrimEntries))];
+
+    private static LlamaShape? Shape(string name) => LlamaShape.Standard.FirstOrDefault(s => s.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+
+    private static DType? Type(string name) => s_types.Select(t => (DType?)t).FirstOrDefault(t => Name(t!.Value).Equals(name, StringComparison.OrdinalIgnoreCase));
+
+    private static string Name(DType type) => type.ToString().ToLowerInvariant();
+
+    private static string Names(IEnumerable<string> names) => string.Join(", ", names);
+}
