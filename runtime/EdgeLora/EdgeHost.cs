@@ -5,7 +5,7 @@ using EdgeLora.Models;
 namespace EdgeLora;
 
 /// <summary>What an application opens: one base, instantiated once, the tree of adapters on it, and sessions that stand at its nodes.</summary>
-public sealed class EdgeHost : IDisposable
+public sealed partial class EdgeHost : IDisposable
 {
     private EdgeHost(string name, DecoderModel model, Tokenizer? tokenizer, AdapterTree tree, EdgeHostOptions options)
     {
@@ -13,7 +13,8 @@ public sealed class EdgeHost : IDisposable
         Model = model;
         Tokenizer = tokenizer;
         Tree = tree;
-        Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes);
+        _options = options;
+        Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes) { IsWatched = options.Watch };
         Overlays = new(model, Store, options.OverlayBudgetBytes);
     }
 
@@ -82,6 +83,13 @@ public sealed class EdgeHost : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        lock (_ticking)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            StopServing();
+        }
         Overlays.Dispose();
         Store.Dispose();
         Model.Dispose();

@@ -19,4 +19,18 @@ public sealed record EdgeHostOptions
     public long StagedBudgetBytes { get; init; } = 1L << 30;
     /// <summary>Bytes that fused overlays may take together.</summary>
     public long OverlayBudgetBytes { get; init; } = 512L << 20;
+    /// <summary>Watches the tree's folder: a folder dropped in is mounted, a changed file reloaded, a deleted one unmounted. Adapters' files are then read into memory, not mapped.</summary>
+    public bool Watch { get; init; }
+    /// <summary>How often a watched folder is looked at even when the system reports nothing: network drives report little.</summary>
+    public TimeSpan WatchInterval { get; init; } = TimeSpan.FromSeconds(2);
+    /// <summary>How long files must stay as they are before they are read: writers write in pieces.</summary>
+    public TimeSpan WatchQuiet { get; init; } = TimeSpan.FromMilliseconds(100);
+    /// <summary>Bytes of adapters that one tick brings to the device at most; a larger adapter takes a tick of its own.</summary>
+    public long TickBytes { get; init; } = 32L << 20;
+    /// <summary>Bytes that all sessions' keys and values may take; generations that do not fit wait.</summary>
+    public long KvBudgetBytes { get; init; } = 1L << 30;
+    /// <summary>Most rows of one forward pass.</summary>
+    public int MaxBatchRows { get; init; } = 128;
+    /// <summary>An adapter is refused where, on a short fixed text, its logits differ from the base's by more than this times the base's largest. Not finite ones are refused anyway.</summary>
+    public double MaxDrift { get; init; } = 100;
 }

@@ -18,9 +18,13 @@ public abstract class TensorStorage : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>Read-only view of a whole file through the page cache: opening reads nothing, bytes are shared by all who map the file.</summary>
+/// <summary>Read-only view of a whole file through the page cache: opening reads nothing, bytes are shared by all who map the file. Within <see cref="ReadIntoMemory"/> a copy of its own instead.</summary>
 public sealed class MappedFile : TensorStorage
 {
+    [ThreadStatic]
+    private static int t_intoMemory;
+
+    private readonly ArrayStorage? _copy;
     private readonly MemoryMappedFile? _file;
     private readonly MemoryMappedViewAccessor? _view;
     private readonly SafeMemoryMappedViewHandle? _handle;
@@ -36,10 +40,26 @@ public sealed class MappedFile : TensorStorage
         Length = stream.Length;
         if (Length == 0)
             return;
+        if (t_intoMemory > 0)
+        {
+            _copy = new ArrayStorage(checked((int)Length));
+            stream.ReadExactly(_copy.Writable);
+            return;
+        }
         _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         _view = _file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
         _handle = _view.SafeMemoryMappedViewHandle;
         _address = _handle.DangerousGetHandle();
+    }
+
+    /// <summary>
+    /// Until the result is disposed, files that this thread opens are read into memory: for files that others may overwrite or cut short while they are in use, which would change what is
+    /// mapped or end the process. A file that is cut short while it is read throws <see cref="EndOfStreamException"/>.
+    /// </summary>
+    public static IDisposable ReadIntoMemory()
+    {
+        t_intoMemory++;
+        return new Scope();
     }
 
     /// <summary>The path that was mapped.</summary>
@@ -56,6 +76,8 @@ public sealed class MappedFile : TensorStorage
             throw new ArgumentOutOfRangeException(nameof(offset), $"{FilePath}: bytes {offset}..{offset + length} lie outside the file's {Length}");
         if (length == 0)
             return default;
+        if (_copy is not null)
+            return _copy.Bytes(offset, length);
         // A mapped address is no managed object: the reference is made from the address alone.
         return MemoryMarshal.CreateReadOnlySpan(ref Unsafe.AddByteOffset(ref Unsafe.NullRef<byte>(), _address + (nint)offset), length);
     }
@@ -66,6 +88,19 @@ public sealed class MappedFile : TensorStorage
         _disposed = true;
         _view?.Dispose();
         _file?.Dispose();
+    }
+
+    private sealed class Scope : IDisposable
+    {
+        private bool _closed;
+
+        public void Dispose()
+        {
+            if (_closed)
+                return;
+            _closed = true;
+            t_intoMemory--;
+        }
     }
 }
 

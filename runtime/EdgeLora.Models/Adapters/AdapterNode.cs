@@ -20,7 +20,8 @@ public enum AdapterState
 /// <summary>One adapter in the tree: a folder; its parent is the folder around it. The root is the bare base.</summary>
 public sealed class AdapterNode
 {
-    private readonly List<AdapterNode> _children = [];
+    private AdapterNode[] _children = [];
+    private volatile AdapterState _state;
 
     internal AdapterNode(string name, string folder, AdapterNode? parent)
     {
@@ -29,7 +30,6 @@ public sealed class AdapterNode
         Parent = parent;
         Depth = parent is null ? 0 : parent.Depth + 1;
         Path = parent is null ? "" : parent.Path.Length == 0 ? name : $"{parent.Path}/{name}";
-        parent?._children.Add(this);
     }
 
     /// <summary>Name of the folder; empty for the root.</summary>
@@ -44,14 +44,28 @@ public sealed class AdapterNode
     /// <summary>The node it builds on; null for the root.</summary>
     public AdapterNode? Parent { get; }
 
-    /// <summary>Nodes that build on it, by name.</summary>
+    /// <summary>Nodes that build on it, by name. A mount or an unmount gives another list.</summary>
     public IReadOnlyList<AdapterNode> Children => _children;
 
     /// <summary>Edges to the root.</summary>
     public int Depth { get; }
 
     /// <summary>State now.</summary>
-    public AdapterState State { get; internal set; }
+    public AdapterState State
+    {
+        get => _state;
+        internal set
+        {
+            AdapterState before = _state;
+            if (before == value)
+                return;
+            _state = value;
+            Observer?.Invoke(this, before, value);
+        }
+    }
+
+    /// <summary>Told of every change of the state, from and to, on the thread that made it.</summary>
+    internal Action<AdapterNode, AdapterState, AdapterState>? Observer { get; set; }
 
     /// <summary>Why it was refused, all of it.</summary>
     public IReadOnlyList<string> Faults { get; internal set; } = [];
@@ -73,6 +87,32 @@ public sealed class AdapterNode
 
     /// <summary>LoRA, rsLoRA, DoRA …; null until it was read.</summary>
     public string? Form { get; internal set; }
+
+    /// <summary>A number that changes when the node's own files do: names, lengths and times of writing.</summary>
+    public long FileStamp()
+    {
+        HashCode hash = new();
+        try
+        {
+            IEnumerable<FileInfo> files = Directory.Exists(Folder) ? new DirectoryInfo(Folder).EnumerateFiles().OrderBy(f => f.Name, StringComparer.Ordinal) : [new(Folder)];
+            foreach (FileInfo file in files)
+            {
+                hash.Add(file.Name, StringComparer.Ordinal);
+                hash.Add(file.Exists ? file.Length : -1);
+                hash.Add(file.LastWriteTimeUtc);
+            }
+        }
+        catch (IOException)
+        {
+            // Files come and go under the enumeration: another number, and the next look will tell.
+            hash.Add(DateTime.UtcNow);
+        }
+        return hash.ToHashCode();
+    }
+
+    internal void AddChild(AdapterNode child) => _children = Array.FindIndex(_children, c => string.CompareOrdinal(c.Name, child.Name) > 0) is >= 0 and int at ? [.. _children[..at], child, .. _children[at..]] : [.. _children, child];
+
+    internal void RemoveChild(AdapterNode child) => _children = [.. _children.Where(c => c != child)];
 
     /// <summary>This node and its ancestors without the root, outermost first.</summary>
     public IReadOnlyList<AdapterNode> Chain()

@@ -6,7 +6,7 @@ namespace EdgeLora.Models;
 /// Adapters on the device under a byte budget: loaded on demand, each resident once however many paths share it, least recently used evicted first, into RAM under a budget of its own.
 /// A node is pinned by its users and by its resident children, so ancestors stay. Thread-safe.
 /// </summary>
-public sealed class AdapterStore : IDisposable
+public sealed partial class AdapterStore : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly DecoderModel _model;
@@ -67,18 +67,41 @@ public sealed class AdapterStore : IDisposable
         }
     }
 
-    /// <summary>Gives back one <see cref="Acquire"/>.</summary>
+    /// <summary>Gives back one <see cref="Acquire"/>, of the generation that was resident then at the earliest.</summary>
     public void Release(AdapterNode node)
     {
         lock (_lock)
         {
-            if (node.Parent is null || !_entries.TryGetValue(node, out Entry? entry))
+            if (node.Parent is null)
                 return;
-            if (entry.Pins == 0)
+            // Generations that a reload took out of the way are given back first.
+            Entry? entry = _retired.Find(e => e.Node == node && e.Pins > e.Leases) ?? _entries.GetValueOrDefault(node);
+            if (entry is null)
+                return;
+            if (entry.Pins <= entry.Leases)
                 throw new InvalidOperationException($"{node}: released more often than acquired");
-            if (--entry.Pins == 0)
-                node.State = AdapterState.Resident;
-            Trim();
+            Unpin(entry);
+        }
+    }
+
+    /// <summary>As <see cref="Acquire"/>, for who may stay through a reload: the lease belongs to the generation that is resident now.</summary>
+    public AdapterLease Lease(AdapterNode node)
+    {
+        lock (_lock)
+        {
+            if (node.Parent is null)
+                return new(node, node.Generation, AdapterPath.Root, null);
+            Acquire(node);
+            Entry entry = _entries[node];
+            entry.Leases++;
+            return new(node, node.Generation, entry.Path, () =>
+            {
+                lock (_lock)
+                {
+                    entry.Leases--;
+                    Unpin(entry);
+                }
+            });
         }
     }
 
@@ -113,7 +136,7 @@ public sealed class AdapterStore : IDisposable
                 try
                 {
                     if (candidate.ByteLength == 0)
-                        _staged.Put(candidate, Read(candidate, out long stamp), stamp, dropped => dropped.State = AdapterState.Evicted);
+                        _staged.Put(candidate, Read(candidate, out long stamp), stamp, Dropped);
                     if (ResidentBytes + candidate.ByteLength > BudgetBytes || moved + candidate.ByteLength > bytes)
                         break;
                     long before = ResidentBytes;
@@ -173,120 +196,12 @@ public sealed class AdapterStore : IDisposable
     {
         lock (_lock)
         {
-            foreach (Entry entry in _entries.Values)
+            foreach (Entry entry in _entries.Values.Concat(_retired))
                 entry.Adapter.Dispose();
             _entries.Clear();
+            _retired.Clear();
             _staged.Dispose();
             ResidentBytes = 0;
         }
-    }
-
-    private Entry Load(AdapterNode node)
-    {
-        if (_entries.TryGetValue(node, out Entry? entry))
-        {
-            entry.LastUse = ++_clock;
-            return entry;
-        }
-        Entry? parent = node.Parent!.Parent is null ? null : Load(node.Parent);
-        LoraAdapter file = Read(node, out long stamp);
-        try
-        {
-            MakeRoom(file.ByteLength, parent);
-            ResidentAdapter adapter = ResidentAdapter.Stage(file, _model.Backend);
-            try
-            {
-                AdapterPath path = PathResolver.Extend(parent?.Path ?? AdapterPath.Root, node.Path, _model.Sites, _model.Backend, adapter);
-                entry = new(adapter, path, parent, stamp) { LastUse = ++_clock };
-            }
-            catch
-            {
-                adapter.Dispose();
-                throw;
-            }
-        }
-        catch (ModelFileException e)
-        {
-            Fault(node, e);
-            throw;
-        }
-        node.State = AdapterState.Resident;
-        if (parent is not null)
-            parent.ResidentChildren++;
-        _entries.Add(node, entry);
-        ResidentBytes += entry.Adapter.ByteLength;
-        Loads++;
-        return entry;
-    }
-
-    // From RAM where it waits there, else from disk.
-    private LoraAdapter Read(AdapterNode node, out long stamp)
-    {
-        stamp = StagedAdapters.Stamp(node);
-        if (_staged.Take(node) is { } waiting)
-            return waiting;
-        try
-        {
-            LoraAdapter file = LoraAdapter.Load(node.Folder, node.Name, _model.Sites);
-            DiskLoads++;
-            Describe(node, file);
-            return file;
-        }
-        catch (ModelFileException e)
-        {
-            Fault(node, e);
-            throw;
-        }
-    }
-
-    private static void Fault(AdapterNode node, ModelFileException e)
-    {
-        node.State = AdapterState.Faulted;
-        node.Faults = e.Faults;
-    }
-
-    private static void Describe(AdapterNode node, LoraAdapter adapter)
-    {
-        node.ByteLength = adapter.ByteLength;
-        node.MinRank = adapter.MinRank;
-        node.MaxRank = adapter.MaxRank;
-        node.Alpha = adapter.Alpha;
-        node.Form = adapter.Form;
-        node.Faults = [];
-    }
-
-    private void Trim() => MakeRoom(0, null);
-
-    // Before an adapter is brought in, so that the device never holds more than the budget; the node it builds on stays.
-    private void MakeRoom(long bytes, Entry? parent)
-    {
-        while (ResidentBytes + bytes > BudgetBytes)
-        {
-            AdapterNode? victim = null;
-            long oldest = long.MaxValue;
-            foreach ((AdapterNode node, Entry entry) in _entries)
-                if (entry is { Pins: 0, ResidentChildren: 0 } && entry != parent && entry.LastUse < oldest)
-                    (victim, oldest) = (node, entry.LastUse);
-            if (victim is null)
-                return;
-            _entries.Remove(victim, out Entry? evicted);
-            ResidentBytes -= evicted!.Adapter.ByteLength;
-            if (evicted.Parent is not null)
-                evicted.Parent.ResidentChildren--;
-            bool kept = _staged.Put(victim, evicted.Adapter.Detach(), evicted.Stamp, dropped => dropped.State = AdapterState.Evicted);
-            victim.State = kept ? AdapterState.Staged : AdapterState.Evicted;
-            Evictions++;
-        }
-    }
-
-    private sealed class Entry(ResidentAdapter adapter, AdapterPath path, Entry? parent, long stamp)
-    {
-        public readonly ResidentAdapter Adapter = adapter;
-        public readonly AdapterPath Path = path;
-        public readonly Entry? Parent = parent;
-        public readonly long Stamp = stamp;
-        public int Pins;
-        public int ResidentChildren;
-        public long LastUse;
     }
 }

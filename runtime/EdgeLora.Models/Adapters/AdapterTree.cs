@@ -2,12 +2,14 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>Adapters as they lie on disk: a folder is a node, a nested folder its child. Reading the tree reads no tensor.</summary>
+/// <summary>Adapters as they lie on disk: a folder is a node, a nested folder its child. Reading the tree reads no tensor. Snapshots are swapped, so that it may be read on any thread while it changes.</summary>
 public sealed class AdapterTree
 {
     private const int DeepestLevel = 64;
-    private readonly Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
-    private readonly List<AdapterNode> _nodes = [];
+    private readonly Lock _lock = new();
+    private Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
+    private List<AdapterNode> _nodes = [];
+    private Action<AdapterNode, AdapterState, AdapterState>? _observer;
 
     private AdapterTree(string folder)
     {
@@ -61,6 +63,55 @@ public sealed class AdapterTree
     public AdapterNode Get(string path) => Find(path) ??
         throw new KeyNotFoundException($"{Folder}: no node '{path}'; there {(_nodes.Count == 1 ? "is none" : $"are: {string.Join(", ", _nodes.Skip(1).Take(20).Select(n => n.Path))}{(_nodes.Count > 21 ? ", …" : "")}")}");
 
+    /// <summary>From now on <paramref name="observer"/> is told of every change of a node's state, from and to, on the thread that made it.</summary>
+    public void Observe(Action<AdapterNode, AdapterState, AdapterState> observer)
+    {
+        lock (_lock)
+        {
+            _observer = observer;
+            foreach (AdapterNode node in _nodes)
+                node.Observer = observer;
+        }
+    }
+
+    /// <summary>Adds a node. Throws <see cref="ArgumentException"/> where the path is taken, and for a name that is none.</summary>
+    /// <param name="parent">What it builds on.</param>
+    /// <param name="name">Its name there.</param>
+    /// <param name="folder">Its folder, or .elora file.</param>
+    public AdapterNode Mount(AdapterNode parent, string name, string folder)
+    {
+        if (name.Length == 0 || name is "." or ".." || name.Contains('/') || name.Contains('\\'))
+            throw new ArgumentException($"'{name}' is no name of a node: it may not be empty nor contain slashes");
+        lock (_lock)
+        {
+            if (parent.Depth >= DeepestLevel)
+                throw new ArgumentException($"{parent}: is at depth {DeepestLevel}, the deepest");
+            string path = parent.Path.Length == 0 ? name : $"{parent.Path}/{name}";
+            if (_byPath.ContainsKey(path))
+                throw new ArgumentException($"'{path}' is mounted already");
+            // Readers keep the snapshot that they have.
+            _byPath = new(_byPath, StringComparer.Ordinal);
+            _nodes = [.. _nodes];
+            return Add(name, folder, parent);
+        }
+    }
+
+    /// <summary>Takes a node and all that builds on it out. Returns them, children before parents. Throws <see cref="ArgumentException"/> for the root.</summary>
+    public IReadOnlyList<AdapterNode> Unmount(AdapterNode node)
+    {
+        if (node.Parent is null)
+            throw new ArgumentException("the root cannot be unmounted");
+        lock (_lock)
+        {
+            List<AdapterNode> gone = [.. _nodes.Where(n => n == node || n.Path.StartsWith(node.Path + "/", StringComparison.Ordinal))];
+            _nodes = [.. _nodes.Except(gone)];
+            _byPath = _nodes.ToDictionary(n => n.Path, StringComparer.Ordinal);
+            node.Parent.RemoveChild(node);
+            gone.Reverse();
+            return gone;
+        }
+    }
+
     private void Scan(AdapterNode parent)
     {
         if (parent.Depth >= DeepestLevel)
@@ -91,7 +142,8 @@ public sealed class AdapterTree
 
     private AdapterNode Add(string name, string folder, AdapterNode? parent)
     {
-        AdapterNode node = new(name, folder, parent);
+        AdapterNode node = new(name, folder, parent) { Observer = _observer };
+        parent?.AddChild(node);
         _byPath[node.Path] = node;
         _nodes.Add(node);
         return node;

@@ -13,13 +13,16 @@ internal sealed class StagedAdapters(long budgetBytes) : IDisposable
     /// <summary>Adapters in it.</summary>
     public int Count => _all.Count;
 
-    /// <summary>Takes a node's adapter out; null where it is not here, or its files have changed since.</summary>
-    public LoraAdapter? Take(AdapterNode node)
+    /// <summary>Whether a node's adapter is here.</summary>
+    public bool Contains(AdapterNode node) => _byNode.ContainsKey(node);
+
+    /// <summary>Takes a node's adapter out; null where it is not here, or, unless <paramref name="anyStamp"/>, its files have changed since.</summary>
+    public LoraAdapter? Take(AdapterNode node, bool anyStamp)
     {
         if (!_byNode.TryGetValue(node, out var found))
             return null;
         Remove(found);
-        if (found.Value.Stamp == Stamp(node))
+        if (anyStamp || found.Value.Stamp == node.FileStamp())
             return found.Value.Adapter;
         found.Value.Adapter.Dispose();
         return null;
@@ -28,7 +31,7 @@ internal sealed class StagedAdapters(long budgetBytes) : IDisposable
     /// <summary>Keeps an adapter that left the device. Owned from now on. Returns false where it does not fit at all; it is disposed then.</summary>
     /// <param name="node">Whose it is.</param>
     /// <param name="adapter">The adapter.</param>
-    /// <param name="stamp">What <see cref="Stamp"/> said when it was read.</param>
+    /// <param name="stamp">What <see cref="AdapterNode.FileStamp"/> said when it was read.</param>
     /// <param name="dropped">Told which nodes went for it.</param>
     public bool Put(AdapterNode node, LoraAdapter adapter, long stamp, Action<AdapterNode> dropped)
     {
@@ -47,20 +50,6 @@ internal sealed class StagedAdapters(long budgetBytes) : IDisposable
             dropped(oldest.Value.Node);
         }
         return true;
-    }
-
-    /// <summary>A number that changes when a node's own files do.</summary>
-    public static long Stamp(AdapterNode node)
-    {
-        HashCode hash = new();
-        IEnumerable<FileInfo> files = Directory.Exists(node.Folder) ? new DirectoryInfo(node.Folder).EnumerateFiles().OrderBy(f => f.Name, StringComparer.Ordinal) : [new(node.Folder)];
-        foreach (FileInfo file in files)
-        {
-            hash.Add(file.Name);
-            hash.Add(file.Exists ? file.Length : -1);
-            hash.Add(file.LastWriteTimeUtc);
-        }
-        return hash.ToHashCode();
     }
 
     /// <inheritdoc/>

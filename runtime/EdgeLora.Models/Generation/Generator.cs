@@ -72,14 +72,24 @@ public sealed class Generator
     public bool Next(out int token)
     {
         token = -1;
-        if (Stop != StopReason.None)
+        if (!HasNext())
             return false;
-        if (Generated >= _options.MaxTokens || _session.ContextLeft <= 0)
-        {
-            Stop = Generated >= _options.MaxTokens ? StopReason.MaxTokens : StopReason.ContextEnd;
-            return false;
-        }
         _batch.Run(_session);
+        return Choose(out token);
+    }
+
+    /// <summary>Whether there is a next token to ask for: not stopped, not too long, and the context has room.</summary>
+    public bool HasNext()
+    {
+        if (Stop == StopReason.None && (Generated >= _options.MaxTokens || _session.ContextLeft <= 0))
+            Stop = Generated >= _options.MaxTokens ? StopReason.MaxTokens : StopReason.ContextEnd;
+        return Stop == StopReason.None;
+    }
+
+    /// <summary>As <see cref="Next"/>, for who ran the session's tokens already: chooses from its logits.</summary>
+    public bool Choose(out int token)
+    {
+        token = -1;
         ReadOnlySpan<int> tokens = _session.Tokens;
         int chosen = _sampler.Next(_session.Logits, tokens[.._promptTokens], tokens[_promptTokens..]);
         if (!_options.IgnoreEnd && _endIds.Contains(chosen))

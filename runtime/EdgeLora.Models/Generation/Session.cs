@@ -55,6 +55,9 @@ public sealed class Session : IDisposable
     /// <summary>Bytes of all keys and values held.</summary>
     public long KvBytes => _slots.Sum(s => s.Buffer?.ByteLength ?? 0);
 
+    /// <summary>Tokens that the next step must run before there are logits for the token that follows; at least the last one.</summary>
+    public int Pending => Count - Math.Min(_slot.Count, Math.Max(0, Count - 1));
+
     internal float[] LogitsBuffer { get; }
 
     /// <summary>Appends tokens; they are run by the next <see cref="Batch.Run(ReadOnlySpan{Session})"/>. Throws <see cref="InvalidOperationException"/> past the context's end, with nothing appended, and <see cref="ArgumentOutOfRangeException"/> for an id outside the vocabulary.</summary>
@@ -125,11 +128,21 @@ public sealed class Session : IDisposable
             slot.Buffer?.Dispose();
     }
 
-    // The last token's row must run again when its logits are wanted and nothing is pending: its keys and values come out the same.
-    internal int Pending => Count - Math.Min(_slot.Count, Math.Max(0, Count - 1));
+    /// <summary>Frees all keys and values; the next step computes those of the tokens anew.</summary>
+    public void ReleaseKeyValues()
+    {
+        foreach (KvSlot slot in _slots)
+        {
+            slot.Buffer?.Dispose();
+            slot.Buffer = null;
+            slot.Count = 0;
+            slot.Mixed = false;
+        }
+    }
 
     internal void AddRows(BatchLayout batch, int rows)
     {
+        // The last token's row runs again when its logits are wanted and nothing is pending: its keys and values come out the same.
         int from = Count - Pending;
         KvBuffer cache = _slot.Buffer ??= _model.CreateCache(_reserve);
         cache.Reserve(Math.Min(Math.Max(from + rows, 1), _model.Config.ContextLength));
