@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
@@ -85,15 +86,17 @@ public sealed partial class EdgeHost
             staged.Done?.TrySetException(new KeyNotFoundException($"{node.Path}: was unmounted while it was read"));
             return false;
         }
+        long start = Stopwatch.GetTimestamp();
+        bool known = Store.IsResident(node) || Store.IsStaged(node) || node.Generation > 0;
         try
         {
             if (staged.Fault is not null)
                 throw staged.Fault;
-            bool known = Store.IsResident(node) || Store.IsStaged(node) || node.Generation > 0;
             if (known)
             {
                 Store.Replace(node, staged.Adapter!);
                 Tell(AdapterEventKind.Reloaded, node);
+                Meter.Reloaded(node.Path, refused: false);
             }
             else
             {
@@ -107,7 +110,13 @@ public sealed partial class EdgeHost
             Store.Refuse(node, e);
             _events.Enqueue(new(AdapterEventKind.Faulted, node.Path, node.Generation, e.Faults, DateTimeOffset.UtcNow));
             staged.Done?.TrySetException(e);
+            if (known)
+                Meter.Reloaded(node.Path, refused: true);
             return false;
+        }
+        finally
+        {
+            Profile.Add(known ? "reload" : "stage", start, node.Path);
         }
     }
 

@@ -47,14 +47,22 @@ public sealed partial class EdgeHost
             long loads = Store.BytesLoaded;
             Commit(start + (long)((end - start) * CommitShare));
             TimeSpan commit = Stopwatch.GetElapsedTime(start);
+            Profile.Add("commit", start);
             long running = Stopwatch.GetTimestamp();
             (int steps, int prompt, int fresh, TimeSpan longest) = sessions.Run(end);
             TimeSpan run = Stopwatch.GetElapsedTime(running);
             long telling = Stopwatch.GetTimestamp();
             while (_events.TryDequeue(out AdapterEvent? happened))
+            {
+                Log.Told(happened);
                 AdapterChanged?.Invoke(happened);
+            }
+            Profile.Add("events", telling);
             TickReport report = new(_ticks++, budget, Stopwatch.GetElapsedTime(start), commit, run, Stopwatch.GetElapsedTime(telling), longest, steps, prompt, fresh, Store.BytesLoaded - loads, sessions.Running, sessions.Waiting);
             Count(report);
+            Meter.Ticked(report);
+            Log.Ticked(report);
+            Profile.Add(ChromeTrace.Tick, start, null, ("promptTokens", prompt), ("newTokens", fresh));
             Ticked?.Invoke(report);
             return report;
         }
@@ -135,8 +143,14 @@ public sealed partial class EdgeHost
     {
         Tree.Observe(OnStateChanged);
         _canary = new(Model, _options.MaxDrift);
-        Store.Canary = _canary.Check;
-        _staging = new(Store, _wake.Set);
+        Store.Canary = path =>
+        {
+            long start = Stopwatch.GetTimestamp();
+            string? refused = _canary.Check(path);
+            Profile.Add("canary", start, path.Name);
+            return refused;
+        };
+        _staging = new(Store, Profile, _wake.Set);
         if (_options.Watch)
             _watch = new(Tree, _options.WatchInterval, _options.WatchQuiet, _wake.Set);
         return new(this, _options);

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using EdgeLora.Core;
 using EdgeLora.Models;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EdgeLora;
 
@@ -16,10 +17,16 @@ public sealed partial class EdgeHost : IDisposable
         _options = options;
         Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes) { IsWatched = options.Watch };
         Overlays = new(model, Store, options.OverlayBudgetBytes);
+        BaseName = File.Exists(name) ? Path.GetFileNameWithoutExtension(name) : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(name)));
+        Meter = new(this);
+        Log = new(options.Logger ?? NullLogger.Instance);
     }
 
     /// <summary>What was opened.</summary>
     public string Name { get; }
+
+    /// <summary>The name of its folder or file, without the way there.</summary>
+    public string BaseName { get; }
 
     /// <summary>The base.</summary>
     public DecoderModel Model { get; }
@@ -38,6 +45,16 @@ public sealed partial class EdgeHost : IDisposable
 
     /// <summary>Fused overlays.</summary>
     public OverlayStore Overlays { get; }
+
+    /// <summary>Where its time goes, once started.</summary>
+    public HostProfile Profile { get; } = new();
+
+    internal HostMeter Meter { get; }
+
+    internal HostLog Log { get; }
+
+    /// <summary>What spans and chat clients call a node: its path; the root by <see cref="BaseName"/>.</summary>
+    public string ModelId(string nodePath) => nodePath.Length == 0 ? BaseName : nodePath;
 
     /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="EdgeLora.Vulkan.VulkanException"/> for one that cannot be used.</summary>
     public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
@@ -90,6 +107,7 @@ public sealed partial class EdgeHost : IDisposable
             _disposed = true;
             StopServing();
         }
+        Meter.Dispose();
         Overlays.Dispose();
         Store.Dispose();
         Model.Dispose();

@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Logging;
+
 namespace EdgeLora;
 
 /// <summary>How to open a host.</summary>
@@ -33,4 +35,6 @@ public sealed record EdgeHostOptions
     public int MaxBatchRows { get; init; } = 128;
     /// <summary>An adapter is refused where, on a short fixed text, its logits differ from the base's by more than this times the base's largest. Not finite ones are refused anyway.</summary>
     public double MaxDrift { get; init; } = 100;
+    /// <summary>Told of adapters that come, change, are refused and go, and of ticks that overran; null: nobody is.</summary>
+    public ILogger? Logger { get; init; }
 }

@@ -19,6 +19,9 @@ public sealed record HostSessionOptions
 
     /// <summary>Tokens to make room for at once.</summary>
     public int ReserveTokens { get; init; } = 256;
+
+    /// <summary>What spans and metrics call its generations: gen_ai.operation.name.</summary>
+    public string Operation { get; init; } = "text_completion";
 }
 
 /// <summary>What a session does.</summary>
@@ -79,15 +82,33 @@ public sealed class HostSession : IDisposable
 
     /// <summary>
     /// Appends tokens and streams what follows, while the host ticks. Waits, with a place, while there is no room for the keys and values. A cancellation ends the stream within one step with
-    /// <see cref="StopReason.Cancelled"/>. Throws <see cref="InvalidOperationException"/> while another generation of the session runs, or where it can never fit.
+    /// <see cref="StopReason.Cancelled"/>; so does leaving the stream before its end. Throws <see cref="InvalidOperationException"/> while another generation of the session runs, or where it can never fit.
     /// </summary>
     public async IAsyncEnumerable<GeneratedPiece> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
         Channel<GeneratedPiece> pieces = Channel.CreateUnbounded<GeneratedPiece>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         int[] tokens = [.. prompt];
-        await _host.Request(() => _host.Sessions.Begin(this, tokens, options, pieces.Writer, cancellation)).ConfigureAwait(false);
-        await foreach (GeneratedPiece piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
-            yield return piece;
+        GenerationTrace trace = new(_host, this, options);
+        try
+        {
+            await _host.Request(() => _host.Sessions.Begin(this, tokens, options, pieces.Writer, trace, cancellation)).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            trace.Close(e);
+            throw;
+        }
+        try
+        {
+            await foreach (GeneratedPiece piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                yield return piece;
+        }
+        finally
+        {
+            if (!pieces.Reader.Completion.IsCompleted)
+                _ = _host.Request(() => _host.Sessions.Leave(this, pieces.Writer));
+            trace.Close(pieces.Reader.Completion.Exception?.InnerException);
+        }
     }
 
     /// <summary>Ends a running generation and gives keys, values and the node back.</summary>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
@@ -15,16 +16,18 @@ internal sealed record StagedPlugin(AdapterNode Node, LoraAdapter? Adapter, Mode
 internal sealed class PluginStaging : IDisposable
 {
     private readonly AdapterStore _store;
+    private readonly HostProfile _profile;
     private readonly Action _wake;
     private readonly BlockingCollection<(AdapterNode Node, TaskCompletionSource? Done)> _requests = [];
     private readonly ConcurrentQueue<StagedPlugin> _results = new();
     private readonly Thread _thread;
 
     /// <param name="store">Reads files.</param>
+    /// <param name="profile">Told of every file.</param>
     /// <param name="wake">Called when a result is there.</param>
-    public PluginStaging(AdapterStore store, Action wake)
+    public PluginStaging(AdapterStore store, HostProfile profile, Action wake)
     {
-        (_store, _wake) = (store, wake);
+        (_store, _profile, _wake) = (store, profile, wake);
         _thread = new(Work) { IsBackground = true, Name = "EdgeLora staging" };
         _thread.Start();
     }
@@ -57,7 +60,9 @@ internal sealed class PluginStaging : IDisposable
                 done?.TrySetCanceled();
                 continue;
             }
+            long start = Stopwatch.GetTimestamp();
             _results.Enqueue(Read(node, done));
+            _profile.Add("read", start, node.Path);
             _wake();
         }
     }

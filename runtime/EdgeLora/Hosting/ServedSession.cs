@@ -31,9 +31,17 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
 
     private ChannelWriter<GeneratedPiece>? Output { get; set; }
 
+    private GenerationTrace? Trace { get; set; }
+
     /// <summary>Starts a generation behind the tokens so far.</summary>
-    public void Begin(Generator generator, GeneratedText? text, ChannelWriter<GeneratedPiece> output, CancellationToken cancellation) =>
-        (Generator, Text, Output, Cancellation) = (generator, text, output, cancellation);
+    public void Begin(Generator generator, GeneratedText? text, ChannelWriter<GeneratedPiece> output, GenerationTrace trace, CancellationToken cancellation)
+    {
+        (Generator, Text, Output, Trace, Cancellation) = (generator, text, output, trace, cancellation);
+        trace.Began(Core.Count);
+    }
+
+    /// <summary>Whether this is where the running generation's pieces go.</summary>
+    public bool WritesTo(ChannelWriter<GeneratedPiece> output) => Output == output;
 
     /// <summary>Takes the next token from the logits, which are there. False: the generation has ended. A fault in choosing ends the stream with it.</summary>
     public bool Choose()
@@ -45,6 +53,7 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
                 End();
                 return false;
             }
+            Trace!.Token();
             Output!.TryWrite(new(token, Text?.Push(token, Generator) ?? "", Generator.Stop));
             if (Generator.Stop == StopReason.None && Generator.HasNext())
                 return true;
@@ -65,6 +74,7 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
             return;
         if (Generator.Stop != StopReason.StopString)
             Output!.TryWrite(new(-1, Text?.Flush() ?? "", Generator.Stop));
+        Trace!.Ended(new(Lease.Node.Path, Lease.Generation), Generator.Stop);
         Output!.Complete();
         Clear();
     }
@@ -72,6 +82,7 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
     /// <summary>Ends the stream with a fault.</summary>
     public void Fail(Exception fault)
     {
+        Trace?.Ended(new(Lease.Node.Path, Lease.Generation), StopReason.None);
         Output?.Complete(fault);
         Clear();
     }
@@ -83,5 +94,5 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
         Lease.Dispose();
     }
 
-    private void Clear() => (Generator, Text, Output, NeededBytes) = (null, null, null, 0);
+    private void Clear() => (Generator, Text, Output, Trace, NeededBytes) = (null, null, null, null, 0);
 }

@@ -65,7 +65,7 @@ internal sealed class SessionTable : IDisposable
         Show(session);
     }
 
-    public void Begin(HostSession face, int[] tokens, GenerationOptions options, ChannelWriter<GeneratedPiece> output, CancellationToken cancellation)
+    public void Begin(HostSession face, int[] tokens, GenerationOptions options, ChannelWriter<GeneratedPiece> output, GenerationTrace trace, CancellationToken cancellation)
     {
         ServedSession session = Get(face);
         if (session.Generator is not null)
@@ -81,11 +81,21 @@ internal sealed class SessionTable : IDisposable
         // A sampler says what is wrong with its options before anything is appended.
         options.Sampling.Validate(_host.Model.Config.Vocabulary);
         session.Core.Append(tokens);
-        session.Begin(new Generator(_host.Model, session.Core, options, _batch), _host.Tokenizer is { } tokenizer ? new(tokenizer, options) : null, output, cancellation);
+        session.Begin(new Generator(_host.Model, session.Core, options, _batch), _host.Tokenizer is { } tokenizer ? new(tokenizer, options) : null, output, trace, cancellation);
         session.NeededBytes = needed;
         int at = _waiting.FindIndex(s => s.Face.Options.Priority < face.Options.Priority);
         _waiting.Insert(at < 0 ? _waiting.Count : at, session);
         Admit();
+    }
+
+    /// <summary>Ends a generation whose reader left; nothing where it has ended.</summary>
+    public void Leave(HostSession face, ChannelWriter<GeneratedPiece> output)
+    {
+        if (_all.Find(s => s.Face == face) is not { Generator: { } generator } session || !session.WritesTo(output))
+            return;
+        generator.End(StopReason.Cancelled);
+        _waiting.Remove(session);
+        Finish(session);
     }
 
     public void Close(HostSession face)
@@ -134,6 +144,7 @@ internal sealed class SessionTable : IDisposable
                 break;
             long start = Stopwatch.GetTimestamp();
             _batch.Step(_work.AsSpan(0, count));
+            _host.Profile.Add("forward", start, null, ("rows", rows), ("sessions", count));
             for (int i = 0; i < count; i++)
             {
                 ServedSession session = _workers[i];
@@ -157,6 +168,7 @@ internal sealed class SessionTable : IDisposable
             }
             TimeSpan took = Stopwatch.GetElapsedTime(start);
             _cost.Add(rows, took.TotalSeconds);
+            _host.Profile.Add("step", start);
             longest = took > longest ? took : longest;
             steps++;
             _steps++;
@@ -261,11 +273,14 @@ internal sealed class SessionTable : IDisposable
 
     private void Move(ServedSession session, string node, KvPolicy policy)
     {
+        long start = Stopwatch.GetTimestamp(), loads = _host.Store.Loads;
         AdapterLease lease = _host.Store.Lease(_host.Tree.Get(node));
         session.Core.Switch(lease.Path, policy);
         session.Lease.Dispose();
         session.Lease = lease;
         Show(session);
+        _host.Meter.Switched(start, node, loaded: _host.Store.Loads > loads);
+        _host.Profile.Add("switch", start, node, ("session", session.Face.Id));
     }
 
     private ServedSession Get(HostSession face) => _all.Find(s => s.Face == face) ?? throw new ObjectDisposedException($"session {face.Id}");
