@@ -27,18 +27,15 @@ internal sealed unsafe class BoundArenas : IDisposable
     /// <summary>Whether there are arenas that are not bound yet. An update makes recorded commands invalid.</summary>
     public bool Changed { get; private set; } = true;
 
-    /// <summary>Binds all arenas; unused bindings show the first. Nothing may be in flight.</summary>
+    /// <summary>Binds all arenas; unused places show the first. Nothing may be in flight.</summary>
     public void Update()
     {
         IReadOnlyList<Arena> arenas = _memory.Arenas;
         DescriptorBufferInfo* buffers = stackalloc DescriptorBufferInfo[Kernels.Arenas];
-        WriteDescriptorSet* writes = stackalloc WriteDescriptorSet[Kernels.Arenas];
         for (int i = 0; i < Kernels.Arenas; i++)
-        {
             buffers[i] = new() { Buffer = arenas[i < arenas.Count ? i : 0].Buffer, Range = Vk.WholeSize };
-            writes[i] = new() { SType = StructureType.WriteDescriptorSet, DstSet = Set, DstBinding = (uint)i, DescriptorCount = 1, DescriptorType = DescriptorType.StorageBuffer, PBufferInfo = buffers + i };
-        }
-        _device.Api.UpdateDescriptorSets(_device.Handle, Kernels.Arenas, writes, 0, null);
+        WriteDescriptorSet write = new() { SType = StructureType.WriteDescriptorSet, DstSet = Set, DescriptorCount = Kernels.Arenas, DescriptorType = DescriptorType.StorageBuffer, PBufferInfo = buffers };
+        _device.Api.UpdateDescriptorSets(_device.Handle, 1, &write, 0, null);
         Changed = false;
     }
 

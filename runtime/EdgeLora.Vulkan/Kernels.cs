@@ -33,10 +33,8 @@ internal sealed unsafe class Kernels : IDisposable
         DescriptorSetLayout setLayout = default;
         if (!device.Addresses)
         {
-            DescriptorSetLayoutBinding* bindings = stackalloc DescriptorSetLayoutBinding[Arenas];
-            for (uint i = 0; i < Arenas; i++)
-                bindings[i] = new() { Binding = i, DescriptorType = DescriptorType.StorageBuffer, DescriptorCount = 1, StageFlags = ShaderStageFlags.ComputeBit };
-            DescriptorSetLayoutCreateInfo sets = new() { SType = StructureType.DescriptorSetLayoutCreateInfo, BindingCount = Arenas, PBindings = bindings };
+            DescriptorSetLayoutBinding binding = new() { DescriptorType = DescriptorType.StorageBuffer, DescriptorCount = Arenas, StageFlags = ShaderStageFlags.ComputeBit };
+            DescriptorSetLayoutCreateInfo sets = new() { SType = StructureType.DescriptorSetLayoutCreateInfo, BindingCount = 1, PBindings = &binding };
             VulkanException.Check(device.Api.CreateDescriptorSetLayout(device.Handle, &sets, null, out setLayout), "vkCreateDescriptorSetLayout");
             _setLayout = setLayout;
         }

@@ -32,6 +32,8 @@ internal sealed unsafe class VulkanDevice : IDisposable
                 throw new VulkanException(VulkanFault.MissingFeature, $"{Info.Name}: has no timestamps to profile with");
             if (!Addresses && Limits.MaxPerStageDescriptorStorageBuffers < Kernels.Arenas)
                 throw new VulkanException(VulkanFault.MissingFeature, $"{Info.Name}: has neither buffer device addresses nor {Kernels.Arenas} storage buffers a shader (found {Limits.MaxPerStageDescriptorStorageBuffers})");
+            if (!Addresses && !have.Features.ShaderStorageBufferArrayDynamicIndexing)
+                throw new VulkanException(VulkanFault.MissingFeature, $"{Info.Name}: has neither buffer device addresses nor indexing of storage buffers");
             Handle = Create();
             Api.GetDeviceQueue(Handle, Family, 0, out _queue);
             Timeline = new(this);
@@ -113,6 +115,7 @@ internal sealed unsafe class VulkanDevice : IDisposable
         float priority = 1;
         DeviceQueueCreateInfo queue = new() { SType = StructureType.DeviceQueueCreateInfo, QueueFamilyIndex = Family, QueueCount = 1, PQueuePriorities = &priority };
         PhysicalDeviceVulkan12Features features = new() { SType = StructureType.PhysicalDeviceVulkan12Features, TimelineSemaphore = true, BufferDeviceAddress = Addresses };
+        PhysicalDeviceFeatures core = new() { ShaderStorageBufferArrayDynamicIndexing = !Addresses };
         // A driver on top of another API (MoltenVK) must be told that one knows.
         bool subset = HasExtension("VK_KHR_portability_subset");
         byte** extensions = stackalloc byte*[1] { names.Of("VK_KHR_portability_subset") };
@@ -120,6 +123,7 @@ internal sealed unsafe class VulkanDevice : IDisposable
         {
             SType = StructureType.DeviceCreateInfo,
             PNext = &features,
+            PEnabledFeatures = &core,
             QueueCreateInfoCount = 1,
             PQueueCreateInfos = &queue,
             EnabledExtensionCount = subset ? 1u : 0,

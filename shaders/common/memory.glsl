@@ -21,47 +21,47 @@ void store_u32x4(uvec2 a, uint i, uvec4 v) { Quads(a).v[i] = v; }
 
 #else
 
-layout(set = 0, binding = 0, std430) buffer Arena0 { uint arena0[]; };
-layout(set = 0, binding = 1, std430) buffer Arena1 { uint arena1[]; };
-layout(set = 0, binding = 2, std430) buffer Arena2 { uint arena2[]; };
-layout(set = 0, binding = 3, std430) buffer Arena3 { uint arena3[]; };
-layout(set = 0, binding = 4, std430) buffer Arena4 { uint arena4[]; };
-layout(set = 0, binding = 5, std430) buffer Arena5 { uint arena5[]; };
-layout(set = 0, binding = 6, std430) buffer Arena6 { uint arena6[]; };
-layout(set = 0, binding = 7, std430) buffer Arena7 { uint arena7[]; };
+layout(set = 0, binding = 0, std430) buffer Arena { uint v[]; } arenas[8];
 
+// Threads may hold addresses of different arenas, but an arena's index must be the same for all: each takes its turn. A loop and no switch, because an access in eight
+// copies makes shaders that a driver compiles for minutes. Null reads zero.
 uint load_u32(uvec2 a, uint i)
 {
-    uint w = (a.x >> 2) + i;
-    switch (a.y) {
-        case 1u: return arena0[w];
-        case 2u: return arena1[w];
-        case 3u: return arena2[w];
-        case 4u: return arena3[w];
-        case 5u: return arena4[w];
-        case 6u: return arena5[w];
-        case 7u: return arena6[w];
-        default: return arena7[w];
-    }
+    uint w = (a.x >> 2) + i, v = 0u;
+    for (uint k = 0u; k < a.y; k++)
+        if (k + 1u == a.y)
+            v = arenas[k].v[w];
+    return v;
+}
+
+uvec2 load_u32x2(uvec2 a, uint i)
+{
+    uint w = (a.x >> 2) + 2u * i;
+    uvec2 v = uvec2(0u);
+    for (uint k = 0u; k < a.y; k++)
+        if (k + 1u == a.y)
+            v = uvec2(arenas[k].v[w], arenas[k].v[w + 1u]);
+    return v;
+}
+
+uvec4 load_u32x4(uvec2 a, uint i)
+{
+    uint w = (a.x >> 2) + 4u * i;
+    uvec4 v = uvec4(0u);
+    for (uint k = 0u; k < a.y; k++)
+        if (k + 1u == a.y)
+            v = uvec4(arenas[k].v[w], arenas[k].v[w + 1u], arenas[k].v[w + 2u], arenas[k].v[w + 3u]);
+    return v;
 }
 
 void store_u32(uvec2 a, uint i, uint v)
 {
     uint w = (a.x >> 2) + i;
-    switch (a.y) {
-        case 1u: arena0[w] = v; break;
-        case 2u: arena1[w] = v; break;
-        case 3u: arena2[w] = v; break;
-        case 4u: arena3[w] = v; break;
-        case 5u: arena4[w] = v; break;
-        case 6u: arena5[w] = v; break;
-        case 7u: arena6[w] = v; break;
-        default: arena7[w] = v; break;
-    }
+    for (uint k = 0u; k < a.y; k++)
+        if (k + 1u == a.y)
+            arenas[k].v[w] = v;
 }
 
-uvec2 load_u32x2(uvec2 a, uint i) { return uvec2(load_u32(a, 2u * i), load_u32(a, 2u * i + 1u)); }
-uvec4 load_u32x4(uvec2 a, uint i) { return uvec4(load_u32x2(a, 2u * i), load_u32x2(a, 2u * i + 1u)); }
 void store_u32x4(uvec2 a, uint i, uvec4 v)
 {
     store_u32(a, 4u * i, v.x);
@@ -77,7 +77,7 @@ vec4 load_f32x4(uvec2 a, uint i) { return uintBitsToFloat(load_u32x4(a, i)); }
 void store_f32(uvec2 a, uint i, float v) { store_u32(a, i, floatBitsToUint(v)); }
 void store_f32x4(uvec2 a, uint i, vec4 v) { store_u32x4(a, i, floatBitsToUint(v)); }
 
-// Two words are one address; tables of addresses need be aligned to four bytes only.
-uvec2 load_address(uvec2 a, uint word) { return uvec2(load_u32(a, word), load_u32(a, word + 1u)); }
+// Two words are one address. Tables of addresses are aligned to eight bytes, `word` is even.
+uvec2 load_address(uvec2 a, uint word) { return load_u32x2(a, word >> 1); }
 
 #endif

@@ -54,7 +54,13 @@ vec4 load_weight4(uvec2 a, uint type, uint scales, uint i)
     return block_scale(a, scales, block) * vec4(ivec4(q) - 8);
 }
 
-// An element of a bias or a gain: F32, F16 or BF16.
-float load_vector(uvec2 a, uint type, uint i) { return load_weight(a, type, 0u, i); }
+// An element of a bias, a gain or an adapter's matrix: F32, F16 or BF16, known when it runs.
+float load_vector(uvec2 a, uint type, uint i)
+{
+    uint word = load_u32(a, type == F32 ? i : i >> 1);
+    if (type == F16)
+        return half_of(word, i);
+    return uintBitsToFloat(type == F32 ? word : (i & 1u) == 0u ? word << 16 : word & 0xFFFF0000u);
+}
 
 #endif
