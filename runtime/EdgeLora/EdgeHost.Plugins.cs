@@ -87,7 +87,7 @@ public sealed partial class EdgeHost
             return false;
         }
         long start = Stopwatch.GetTimestamp();
-        bool known = Store.IsResident(node) || Store.IsStaged(node) || node.Generation > 0;
+        bool known = node.ByteLength > 0;
         try
         {
             if (staged.Fault is not null)

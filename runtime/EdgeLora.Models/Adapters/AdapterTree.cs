@@ -10,6 +10,7 @@ public sealed class AdapterTree
     private Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
     private List<AdapterNode> _nodes = [];
     private Action<AdapterNode, AdapterState, AdapterState>? _observer;
+    private readonly Dictionary<string, int> _gone = new(StringComparer.Ordinal);
 
     private AdapterTree(string folder)
     {
@@ -92,7 +93,10 @@ public sealed class AdapterTree
             // Readers keep the snapshot that they have.
             _byPath = new(_byPath, StringComparer.Ordinal);
             _nodes = [.. _nodes];
-            return Add(name, folder, parent);
+            AdapterNode node = Add(name, folder, parent);
+            // A path that comes back has generations of its own: a handle never means two contents.
+            node.Generation = _gone.GetValueOrDefault(path);
+            return node;
         }
     }
 
@@ -106,6 +110,8 @@ public sealed class AdapterTree
             List<AdapterNode> gone = [.. _nodes.Where(n => n == node || n.Path.StartsWith(node.Path + "/", StringComparison.Ordinal))];
             _nodes = [.. _nodes.Except(gone)];
             _byPath = _nodes.ToDictionary(n => n.Path, StringComparer.Ordinal);
+            foreach (AdapterNode each in gone)
+                _gone[each.Path] = each.Generation + 2;
             node.Parent.RemoveChild(node);
             gone.Reverse();
             return gone;

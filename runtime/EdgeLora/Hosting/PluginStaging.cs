@@ -15,6 +15,8 @@ internal sealed record StagedPlugin(AdapterNode Node, LoraAdapter? Adapter, Mode
 /// <summary>Reads and validates adapters on a thread of its own, so that no tick waits for a disk.</summary>
 internal sealed class PluginStaging : IDisposable
 {
+    private const int MostAttempts = 4;
+
     private readonly AdapterStore _store;
     private readonly HostProfile _profile;
     private readonly Action _wake;
@@ -67,7 +69,23 @@ internal sealed class PluginStaging : IDisposable
         }
     }
 
+    // Files that are written to while they are read may come out as half of the one and half of the other.
     private StagedPlugin Read(AdapterNode node, TaskCompletionSource? done)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            long before = node.FileStamp();
+            StagedPlugin result = ReadOnce(node, done);
+            if (node.FileStamp() == before)
+                return result;
+            result.Adapter?.Dispose();
+            if (attempt == MostAttempts)
+                return new(node, null, new ModelFileException(node.Folder, $"its files were written to each of the {MostAttempts} times that they were read"), done);
+            Thread.Sleep(5 << attempt);
+        }
+    }
+
+    private StagedPlugin ReadOnce(AdapterNode node, TaskCompletionSource? done)
     {
         try
         {
