@@ -50,7 +50,7 @@ public sealed class MeterTests
     {
         using RandomTree tree = new(61);
         tree.Add("", "a");
-        Lines lines = new();
+        LogLines lines = new();
         using EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { Threads = 1, Logger = lines });
         using Heard heard = new(host);
         HostSession session = Served.Until(host, host.OpenSessionAsync("a"));
@@ -73,7 +73,7 @@ public sealed class MeterTests
     [Fact]
     public void Overruns_are_logged_once_a_second()
     {
-        Lines lines = new();
+        LogLines lines = new();
         using EdgeHost host = Shipped.Open(new EdgeHostOptions { Logger = lines });
         // What handlers take is part of the tick.
         host.AdapterChanged += _ => Thread.Sleep(20);
@@ -130,16 +130,5 @@ public sealed class MeterTests
         public void Look() => _listener.RecordObservableInstruments();
 
         public void Dispose() => _listener.Dispose();
-    }
-
-    private sealed class Lines : ILogger
-    {
-        public ConcurrentQueue<(LogLevel Level, string Text)> All { get; } = new();
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => All.Enqueue((logLevel, formatter(state, exception)));
     }
 }

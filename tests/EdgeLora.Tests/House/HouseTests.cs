@@ -14,10 +14,11 @@ public sealed class HouseTests
         ["EdgeLora.Models"] = ["EdgeLora.Core"],
         ["EdgeLora.Vulkan"] = ["EdgeLora.Core"],
         ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu", "EdgeLora.Vulkan"],
+        ["EdgeLora.Extensions.AI"] = ["EdgeLora"],
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
         ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Training"],
         ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Training"],
-        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Training", "EdgeLora.Cli"],
+        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
     private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Tests"];

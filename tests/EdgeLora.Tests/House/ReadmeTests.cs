@@ -1,15 +1,28 @@
 using System.Text;
 using EdgeLora.Models;
 using EdgeLora.Training;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Xunit;
 
 namespace EdgeLora.Tests.House;
 
-/// <summary>The README's embedding snippet, run as it stands there.</summary>
+/// <summary>The README's snippets, run as they stand there.</summary>
 public sealed class ReadmeTests
 {
     private static readonly string[] s_snippet =
     [
+        "using EdgeHost host = EdgeHost.Open(\"adapters/nano\", new EdgeHostOptions { Watch = true });",
+        "Task running = host.RunAsync(stop.Token);",
+        "using HostSession session = await host.OpenSessionAsync(\"shakespeare/kings\");",
+        "await foreach (GeneratedPiece piece in session.GenerateAsync(\"<|endoftext|>Once upon a time\", new GenerationOptions { MaxTokens = 32 }))",
+        "await session.SwitchAsync(\"holmes\");",
+        "HostApplicationBuilder builder = Host.CreateApplicationBuilder();",
+        "builder.Services.AddEdgeLora(options => options.Path = \"adapters/nano\");",
+        "IChatClient client = app.Services.GetRequiredService<IChatClient>();",
+        "ChatResponse answer = await client.GetResponseAsync(\"Name a color.\", new ChatOptions { ModelId = \"assistant/polite\", MaxOutputTokens = 32 });",
         "using Session session = host.CreateSession(host.Enter(\"shakespeare/kings\"));",
         "session.Append(host.Tokenizer!.EncodeIds(\"<|endoftext|>Once upon a time\", addSpecialTokens: false));",
         "Generator generator = new(host.Model, session, new GenerationOptions { MaxTokens = 32 });",
@@ -36,6 +49,38 @@ public sealed class ReadmeTests
         Assert.NotEmpty(text.ToString().Trim());
         session.Switch(host.Enter("holmes"));
         Assert.Equal("holmes", session.Path.Name);
+    }
+
+    [Fact]
+    public async Task The_host_snippet_streams_text_and_switches()
+    {
+        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), new EdgeHostOptions { Watch = true, Threads = 1 });
+        using CancellationTokenSource stop = new();
+        Task running = host.RunAsync(stop.Token);
+        using HostSession session = await host.OpenSessionAsync("shakespeare/kings");
+        StringBuilder text = new();
+        await foreach (GeneratedPiece piece in session.GenerateAsync("<|endoftext|>Once upon a time", new GenerationOptions { MaxTokens = 32 }))
+            text.Append(piece.Text);
+        Assert.NotEmpty(text.ToString().Trim());
+        await session.SwitchAsync("holmes");
+        Assert.Equal("holmes", session.Node.Node);
+        stop.Cancel();
+        await running;
+    }
+
+    [Fact]
+    public async Task The_chat_client_snippet_answers()
+    {
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+        builder.Logging.ClearProviders();
+        builder.Configuration["EdgeLora:Host:Threads"] = "1";
+        builder.Services.AddEdgeLora(options => options.Path = Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        using IHost app = builder.Build();
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        IChatClient client = app.Services.GetRequiredService<IChatClient>();
+        ChatResponse answer = await client.GetResponseAsync("Name a color.", new ChatOptions { ModelId = "assistant/polite", MaxOutputTokens = 32 }, TestContext.Current.CancellationToken);
+        Assert.NotEmpty(answer.Text.Trim());
+        await app.StopAsync(TestContext.Current.CancellationToken);
     }
 
     [Fact]
