@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
 using EdgeLora.Core;
@@ -9,6 +10,19 @@ internal static class BenchJson
 {
     private const string Kind = "edgelora-bench";
     private const int Version = 1;
+
+    /// <summary>The whole object.</summary>
+    public static ReadOnlyMemory<byte> ToUtf8(BenchReport report)
+    {
+        ArrayBufferWriter<byte> bytes = new();
+        using (Utf8JsonWriter writer = new(bytes))
+        {
+            writer.WriteStartObject();
+            Write(writer, report);
+            writer.WriteEndObject();
+        }
+        return bytes.WrittenMemory;
+    }
 
     /// <summary>Writes the object's fields.</summary>
     public static void Write(Utf8JsonWriter w, BenchReport report)

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using System.Text.Json;
 using EdgeLora.Cli.Bench;
 using EdgeLora.Core;
 using Spectre.Console;
@@ -36,6 +35,12 @@ internal static class BenchVerb
         Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
         Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least where --quick leaves the time. Default: 60; with --quick 8.", HelpName = "seconds" };
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
+        Option<string?> archive = new("--out") { Description = "Archive of all raw samples as MessagePack, for 'bench compare'.", HelpName = $"file{BenchArchive.Extension}" };
+        archive.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<string?>() is { } file && !file.EndsWith(BenchArchive.Extension, StringComparison.OrdinalIgnoreCase))
+                r.AddError($"--out {file}: expected a name that ends in {BenchArchive.Extension}");
+        });
         devices.Validators.Add(r =>
         {
             foreach (string id in Split(r.GetValueOrDefault<string[]>()))
@@ -62,13 +67,18 @@ internal static class BenchVerb
             if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
                 r.AddError("--seconds: expected 0..86400");
         });
-        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json])
+        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive])
             command.Add(option);
+        command.Add(BenchCompareVerb.Create(io));
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             string? given = result.GetValue(model);
             if (given is not null && (result.GetValue(shape) ?? result.GetValue(type)) is not null)
                 throw new UsageException("--model: is measured as it is; --shape and --type are of a random one");
+            // Not after minutes of measuring.
+            foreach (string? file in (string?[])[result.GetValue(json), result.GetValue(archive)])
+                if (file is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file))))
+                    throw new DirectoryNotFoundException($"{file}: its folder does not exist");
             BenchSettings settings = result.GetValue(quick) ? BenchSettings.Quick : BenchSettings.Full;
             if (result.GetValue(seconds) is { } time)
                 settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds };
@@ -79,7 +89,9 @@ internal static class BenchVerb
             if (line)
                 io.WriteJson(w => BenchJson.Write(w, report));
             else if (result.GetValue(json) is { } file)
-                WriteFile(file, report);
+                AtomicFile.WriteBytes(file, BenchJson.ToUtf8(report));
+            if (result.GetValue(archive) is { } packed)
+                BenchArchive.Write(packed, report);
             foreach (DeviceReport device in report.Devices)
                 foreach (IGrouping<string, string> fault in Faults(device).GroupBy(f => f))
                     io.Error.WriteLine($"{device.Id}: {fault.Key}{(fault.Count() > 1 ? $" ({fault.Count()} cases)" : "")}");
@@ -107,14 +119,6 @@ internal static class BenchVerb
         }
         return report;
     }
-
-    private static void WriteFile(string file, BenchReport report) => AtomicFile.Write(file, stream =>
-    {
-        using Utf8JsonWriter writer = new(stream);
-        writer.WriteStartObject();
-        BenchJson.Write(writer, report);
-        writer.WriteEndObject();
-    });
 
     private static IEnumerable<string> Faults(DeviceReport device) => device.Error is { } error ? [error] : device.Cases.Where(c => c.Error is not null).Select(c => c.Error!);
 
