@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Xml.Linq;
 using EdgeLora.Cli;
 using EdgeLora.Cli.Bench;
 using EdgeLora.Core;
@@ -47,11 +49,11 @@ public sealed class BenchCompareTests : IDisposable
     [Fact]
     public void Less_time_is_faster_and_so_are_more_tokens()
     {
-        BenchReport a = Report(Result("rate", BenchUnit.TokensPerSecond, 10, 11, 10), Result("time", BenchUnit.Milliseconds, 4, 4, 5), Result("same", BenchUnit.Milliseconds, 4, 5, 6));
-        BenchReport b = Report(Result("rate", BenchUnit.TokensPerSecond, 20, 22, 20), Result("time", BenchUnit.Milliseconds, 8, 8, 10), Result("same", BenchUnit.Milliseconds, 5, 4, 6));
+        BenchReport a = Report(Result("rate", BenchUnit.TokensPerSecond, 10, 11, 10), Result("time", BenchUnit.Milliseconds, 4, 4, 5), Result("same", BenchUnit.Milliseconds, 4, 5, 6), Result("few", BenchUnit.Milliseconds, 4, 4));
+        BenchReport b = Report(Result("rate", BenchUnit.TokensPerSecond, 20, 22, 20), Result("time", BenchUnit.Milliseconds, 8, 8, 10), Result("same", BenchUnit.Milliseconds, 5, 4, 6), Result("few", BenchUnit.Milliseconds, 4, 4, 4));
         BenchComparison comparison = BenchComparison.Of(a, b);
-        Assert.Equal(["faster", "slower", "no difference seen"], comparison.Cases.Select(c => c.Verdict));
-        Assert.Equal([2, 0.5, 1], comparison.Cases.Select(c => c.Speed!.Value.Value));
+        Assert.Equal(["faster", "slower", "no difference seen", "too few samples"], comparison.Cases.Select(c => c.Verdict));
+        Assert.Equal([2, 0.5, 1, 1], comparison.Cases.Select(c => c.Speed!.Value.Value));
         Assert.Equal(1, comparison.Mean("cpu")!.Value, 1e-12);
         Assert.Empty(comparison.Unlike);
     }
@@ -128,6 +130,37 @@ public sealed class BenchCompareTests : IDisposable
         Assert.Equal(1, Run("bench", "compare", good, Path.Combine(_folder, "nowhere.json")).Code);
         Assert.Equal(2, Run("bench", "compare", good, good, "--fail-below", "0").Code);
         Assert.Equal(2, Run("bench", "compare", good).Code);
+    }
+
+    [Fact]
+    public void A_page_stands_alone_and_has_every_figure_in_a_table_too()
+    {
+        CaseResult root = Result("decode/base", BenchUnit.TokensPerSecond, 100, 110, 120), child = root with { Name = root.Name with { Id = "decode/x1", Row = "1 × <b>r 16</b>", Against = "decode/base" }, Samples = [50, 55, 60] };
+        BenchReport report = Report(root, child, Result("lost", BenchUnit.Milliseconds) with { Error = "no \"op\" & no <device>" });
+        report = report with { Model = "<script>alert(1)</script>", Devices = [.. report.Devices, new("vulkan:0", "GPU", "discrete GPU", "1.3", "no driver", null, null, []), report.Devices[0] with { Id = "vulkan:1" }] };
+        string text = BenchHtml.Write(report);
+        // Well-formed, so that whatever reads it sees the same.
+        XDocument page = XDocument.Parse(text);
+        Assert.DoesNotContain(page.Descendants(), e => e.Name.LocalName is "script" or "link" or "img" or "b");
+        Assert.DoesNotContain(page.Descendants().Attributes(), a => a.Name.LocalName is "href" or "src" || a.Value.Contains("http"));
+        Assert.Contains("prefers-color-scheme: dark", text);
+        string[] cells = [.. page.Descendants("td").Select(c => c.Value)];
+        foreach (string cell in new[] { "110", "55.0", "2.00", "100", "60.0", "3", "failed: no \"op\" & no <device>" })
+            Assert.Contains(cell, cells);
+        Assert.Contains(page.Descendants("p"), p => p.Value == "Failed: no driver");
+        Assert.All(page.Descendants("table"), t => Assert.NotEmpty(t.Elements("caption")));
+        // One chart a device, of its two cases, and one of both devices' bases.
+        Assert.Equal(3, page.Descendants("svg").Count());
+        Assert.All(page.Descendants("svg"), svg =>
+        {
+            Assert.Equal("img", svg.Attribute("role")!.Value);
+            Assert.Contains("110", svg.Attribute("aria-label")!.Value);
+            double[] lengths = [.. svg.Elements("rect").Select(r => double.Parse(r.Attribute("width")!.Value, CultureInfo.InvariantCulture))];
+            Assert.Equal(2, lengths.Length);
+            Assert.All(svg.Elements("rect"), r => Assert.InRange(double.Parse(r.Attribute("x")!.Value, CultureInfo.InvariantCulture) + lengths[0], 0, 540));
+        });
+        double[] bars = [.. page.Descendants("svg").Last().Elements("rect").Select(r => double.Parse(r.Attribute("width")!.Value, CultureInfo.InvariantCulture))];
+        Assert.Equal(2, bars[0] / bars[1], 0.01);
     }
 
     private static CaseResult Result(string id, BenchUnit unit, params double[] samples) => new(new(id, "group", id, "column", unit), samples, 1, null);

@@ -96,6 +96,21 @@ public sealed class BenchTests : IDisposable
         Assert.All(results[1].Samples, s => Assert.Equal(8, s));
     }
 
+    [Fact]
+    public void Time_that_runs_out_leaves_rounds_out_and_then_cases()
+    {
+        BenchCase Case(string id, int sleep) => new(new(id, "g", id, "c", BenchUnit.Milliseconds), 1, n =>
+        {
+            Thread.Sleep(sleep);
+            return n * 0.5;
+        });
+        // The two before it take the limit: they have one sample each, the last has none.
+        CaseResult[] results = CaseRounds.Run([Case("a", 0), Case("b", 60), Case("c", 0)], BenchSettings.Quick with { Seconds = 10, LimitSeconds = 0.05 }, (_, _) => { }, CancellationToken.None);
+        Assert.Equal([1, 1, 0], results.Select(r => r.Samples.Length));
+        Assert.Equal([500, 500], results.Take(2).Select(r => r.Median));
+        Assert.Equal([null, null, "not measured: 0.05 seconds were over"], results.Select(r => r.Error));
+    }
+
     [Theory]
     [InlineData("--shape 7b", "7b", "15m, 135m, 0.5b, 1b")]
     [InlineData("--type q4_k", "q4_k", "f32, bf16, f16, q8_0, q4_0")]

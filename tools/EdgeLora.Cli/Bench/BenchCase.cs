@@ -18,12 +18,12 @@ internal sealed record BenchCase(CaseName Name, double Work, Func<int, double> R
 {
     private const int MostRepetitions = 1 << 20;
 
-    /// <summary>Repetitions of a sample: doubled until a run takes <paramref name="seconds"/>. Warms up on the way.</summary>
-    public int Calibrate(double seconds)
+    /// <summary>Repetitions of a sample, doubled until a run takes <paramref name="seconds"/>, and what the last run took. Warms up on the way.</summary>
+    public (int Repetitions, double Seconds) Calibrate(double seconds)
     {
         for (int repetitions = 1; ; repetitions *= 2)
-            if (Run(repetitions) >= seconds || repetitions >= MostRepetitions)
-                return repetitions;
+            if (Run(repetitions) is double taken && (taken >= seconds || repetitions >= MostRepetitions))
+                return (repetitions, taken);
     }
 
     /// <summary>A sample in the case's unit.</summary>

@@ -7,13 +7,20 @@ namespace EdgeLora.Cli.Bench;
 /// <param name="After">Median in the second; null where it has none.</param>
 /// <param name="Speed">How many times as fast the second is, whichever way the unit counts; null where one has no samples.</param>
 /// <param name="Missing">Why there is no ratio; else null.</param>
-internal sealed record ComparedCase(string Device, CaseName Name, double? Before, double? After, RatioInterval? Speed, string? Missing)
+/// <param name="SamplesBefore">How many the first has.</param>
+/// <param name="SamplesAfter">How many the second has.</param>
+internal sealed record ComparedCase(string Device, CaseName Name, double? Before, double? After, RatioInterval? Speed, string? Missing, int SamplesBefore, int SamplesAfter)
 {
+    private const int FewestSamples = 3;
+
+    /// <summary>Fewer samples than an interval needs, on one side: then the ratio alone says nothing.</summary>
+    public bool TooFew => Math.Min(SamplesBefore, SamplesAfter) < FewestSamples;
+
     /// <summary>Whether the interval says that the second is slower or faster, or leaves it open.</summary>
-    public string Verdict => Speed is not { } speed ? Missing! : speed.High < 1 ? "slower" : speed.Low > 1 ? "faster" : "no difference seen";
+    public string Verdict => Speed is not { } speed ? Missing! : TooFew ? "too few samples" : speed.High < 1 ? "slower" : speed.Low > 1 ? "faster" : "no difference seen";
 
     /// <summary>Whether its whole interval lies below <paramref name="ratio"/>, or the second report lost it.</summary>
-    public bool IsBelow(double ratio) => Speed is { } speed ? speed.High < ratio : Before is not null;
+    public bool IsBelow(double ratio) => Speed is { } speed ? !TooFew && speed.High < ratio : Before is not null;
 }
 
 /// <summary>Two reports side by side.</summary>
@@ -67,10 +74,10 @@ internal sealed record BenchComparison(IReadOnlyList<ComparedCase> Cases, IReadO
         CaseName name = (a ?? b)!.Name;
         double? before = a is { Samples.Length: > 0 } ? a.Median : null, after = b is { Samples.Length: > 0 } ? b.Median : null;
         if (before is null || after is null)
-            return new(device, name, before, after, null, Why("first", a) ?? Why("second", b));
+            return new(device, name, before, after, null, Why("first", a) ?? Why("second", b), a?.Samples.Length ?? 0, b?.Samples.Length ?? 0);
         if (a!.Name.Unit != b!.Name.Unit)
             throw new InvalidDataException($"{device}, {name.Id}: is in {a.Name.Unit.Name} in the first report and in {b.Name.Unit.Name} in the second");
-        return new(device, name, before, after, name.Unit.Rate ? BenchStatistics.MedianRatio(a.Samples, b.Samples) : BenchStatistics.MedianRatio(b.Samples, a.Samples), null);
+        return new(device, name, before, after, name.Unit.Rate ? BenchStatistics.MedianRatio(a.Samples, b.Samples) : BenchStatistics.MedianRatio(b.Samples, a.Samples), null, a.Samples.Length, b.Samples.Length);
     }
 
     private static string? Why(string which, CaseResult? result) =>

@@ -8,7 +8,7 @@ namespace EdgeLora.Cli.Bench;
 /// <param name="TrainingRows">Rows of a training step.</param>
 /// <param name="TrainingTokens">Tokens of each.</param>
 /// <param name="MemoryBytes">Bytes that are read to measure the host's memory.</param>
-/// <param name="LimitSeconds">What a device may take, warm-up and all: on a slow or busy one rounds are left out, but not the first.</param>
+/// <param name="LimitSeconds">What a device may take, warm-up and all: on a slow or busy one rounds are left out, in the end cases too.</param>
 internal sealed record BenchSettings(double Seconds, int Rounds, int Warmup, double SampleSeconds, int TrainingRows, int TrainingTokens, int MemoryBytes, double LimitSeconds)
 {
     /// <summary>Without <c>--quick</c>.</summary>

@@ -18,8 +18,15 @@ internal static class BenchStatistics
     {
         if (samples.Length < 2)
             return 0;
+        (double lower, double upper) = Quartiles(samples);
+        return (upper - lower) / 2 / Math.Abs(Rounds.MedianOf(samples));
+    }
+
+    /// <summary>The quartiles, interpolated. At least one sample.</summary>
+    public static (double Lower, double Upper) Quartiles(double[] samples)
+    {
         double[] sorted = [.. samples.Order()];
-        return (Quantile(sorted, 0.75) - Quantile(sorted, 0.25)) / 2 / Math.Abs(Rounds.MedianOf(samples));
+        return (Quantile(sorted, 0.25), Quantile(sorted, 0.75));
     }
 
     /// <summary>How many times as large the median of <paramref name="b"/> is as that of <paramref name="a"/>: both are drawn again from themselves, with replacement; the interval holds the middle 95 % of the ratios. The same samples give the same interval.</summary>

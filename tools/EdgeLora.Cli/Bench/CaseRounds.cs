@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using EdgeLora.Core;
 
 namespace EdgeLora.Cli.Bench;
@@ -14,6 +15,7 @@ internal static class CaseRounds
     public static CaseResult[] Run(IReadOnlyList<BenchCase> cases, BenchSettings settings, Action<int, int> progress, CancellationToken cancellation)
     {
         int[] repetitions = new int[cases.Count];
+        double[] first = new double[cases.Count];
         string?[] errors = new string?[cases.Count];
         int done = 0, most = cases.Count * (1 + settings.Warmup + settings.Rounds);
         double Try(int i, Func<BenchCase, double> run)
@@ -35,11 +37,14 @@ internal static class CaseRounds
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < cases.Count; i++)
         {
-            Try(i, c => repetitions[i] = c.Calibrate(settings.SampleSeconds));
+            if (Stopwatch.GetElapsedTime(start).TotalSeconds > settings.LimitSeconds)
+                errors[i] = string.Create(CultureInfo.InvariantCulture, $"not measured: {settings.LimitSeconds} seconds were over");
+            Try(i, c => ((repetitions[i], first[i]) = c.Calibrate(settings.SampleSeconds)).Item2);
             Taken();
         }
-        double left = settings.LimitSeconds - Stopwatch.GetElapsedTime(start).TotalSeconds;
-        Rounds[] rounds = Interleaved.Run(settings.Seconds, settings.Warmup, settings.Rounds, left, [.. Enumerable.Range(0, cases.Count).Select(i => (Func<double>)(() => Try(i, c => c.Run(repetitions[i]))))], Taken);
+        double spent = Stopwatch.GetElapsedTime(start).TotalSeconds, left = settings.LimitSeconds - spent;
+        // No time for a round: the warm-up is all there is, and counts.
+        Rounds[] rounds = spent > left ? [.. first.Select(f => new Rounds([f], []))] : Interleaved.Run(settings.Seconds, settings.Warmup, settings.Rounds, left, [.. Enumerable.Range(0, cases.Count).Select(i => (Func<double>)(() => Try(i, c => c.Run(repetitions[i]))))], Taken);
         return [.. cases.Select((c, i) => errors[i] is { } error
             ? new CaseResult(c.Name, [], 0, error)
             : new CaseResult(c.Name, [.. rounds[i].Seconds.Select(s => c.Sample(repetitions[i], s))], repetitions[i], null, c.BytesPerToken?.Invoke()))];

@@ -26,7 +26,7 @@ internal sealed class TokenCases(MeasuredModel measured) : IDisposable
             foreach ((string id, string label, string node) in places)
                 yield return new(Name(FormattableString.Invariant($"prefill/{tokens}"), id, Prefill, label, FormattableString.Invariant($"{tokens} tokens")), tokens, n => RunPrefill(n, tokens, node));
         // On one node: a decode case of its own already.
-        yield return new(new("mixed/s4-n4", Mixed, "on 4 nodes", BenchUnit.TokensPerSecond.Name, BenchUnit.TokensPerSecond, $"decode/s{RandomTree.Siblings.Count}/{AdapterStack.All[0].Stem}-x1"), RandomTree.Siblings.Count,
+        yield return new(new("mixed/s4-n4", Mixed, "on 4 nodes; × against 4 on one", BenchUnit.TokensPerSecond.Name, BenchUnit.TokensPerSecond, $"decode/s{RandomTree.Siblings.Count}/{AdapterStack.All[0].Stem}-x1"), RandomTree.Siblings.Count,
             n => RunDecode(n, RandomTree.Siblings.Count, i => measured.Place(RandomTree.Siblings[i])));
         foreach (AdapterNode node in measured.Host.Tree.Nodes.Skip(1).Take(BenchSettings.TreeNodes))
         {

@@ -36,6 +36,7 @@ internal static class BenchVerb
         Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least where --quick leaves the time. Default: 60; with --quick 8.", HelpName = "seconds" };
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
         Option<string?> archive = new("--out") { Description = "Archive of all raw samples as MessagePack, for 'bench compare'.", HelpName = $"file{BenchArchive.Extension}" };
+        Option<string?> html = new("--html") { Description = "Report with charts and tables as one page that needs nothing beside it.", HelpName = "file.html" };
         archive.Validators.Add(r =>
         {
             if (r.GetValueOrDefault<string?>() is { } file && !file.EndsWith(BenchArchive.Extension, StringComparison.OrdinalIgnoreCase))
@@ -67,7 +68,7 @@ internal static class BenchVerb
             if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
                 r.AddError("--seconds: expected 0..86400");
         });
-        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive])
+        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive, html])
             command.Add(option);
         command.Add(BenchCompareVerb.Create(io));
         command.SetAction((result, cancellation) => Task.Run(() =>
@@ -76,7 +77,7 @@ internal static class BenchVerb
             if (given is not null && (result.GetValue(shape) ?? result.GetValue(type)) is not null)
                 throw new UsageException("--model: is measured as it is; --shape and --type are of a random one");
             // Not after minutes of measuring.
-            foreach (string? file in (string?[])[result.GetValue(json), result.GetValue(archive)])
+            foreach (string? file in (string?[])[result.GetValue(json), result.GetValue(archive), result.GetValue(html)])
                 if (file is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file))))
                     throw new DirectoryNotFoundException($"{file}: its folder does not exist");
             BenchSettings settings = result.GetValue(quick) ? BenchSettings.Quick : BenchSettings.Full;
@@ -92,6 +93,8 @@ internal static class BenchVerb
                 AtomicFile.WriteBytes(file, BenchJson.ToUtf8(report));
             if (result.GetValue(archive) is { } packed)
                 BenchArchive.Write(packed, report);
+            if (result.GetValue(html) is { } page)
+                AtomicFile.WriteText(page, BenchHtml.Write(report));
             foreach (DeviceReport device in report.Devices)
                 foreach (IGrouping<string, string> fault in Faults(device).GroupBy(f => f))
                     io.Error.WriteLine($"{device.Id}: {fault.Key}{(fault.Count() > 1 ? $" ({fault.Count()} cases)" : "")}");
