@@ -22,7 +22,7 @@ public sealed class ReadmeTests
         "HostApplicationBuilder builder = Host.CreateApplicationBuilder();",
         "builder.Services.AddEdgeLora(options => options.Path = \"adapters/nano\");",
         "IChatClient client = app.Services.GetRequiredService<IChatClient>();",
-        "ChatResponse answer = await client.GetResponseAsync(\"Name a color.\", new ChatOptions { ModelId = \"assistant/polite\", MaxOutputTokens = 32 });",
+        "ChatResponse answer = await client.GetResponseAsync(\"Edit the following sentence for grammar.\\nHe go to the park every day.\", new ChatOptions { ModelId = \"assistant/polite\" });",
         "using Session session = host.CreateSession(host.Enter(\"shakespeare/kings\"));",
         "session.Append(host.Tokenizer!.EncodeIds(\"<|endoftext|>Once upon a time\", addSpecialTokens: false));",
         "Generator generator = new(host.Model, session, new GenerationOptions { MaxTokens = 32 });",
@@ -78,8 +78,8 @@ public sealed class ReadmeTests
         using IHost app = builder.Build();
         await app.StartAsync(TestContext.Current.CancellationToken);
         IChatClient client = app.Services.GetRequiredService<IChatClient>();
-        ChatResponse answer = await client.GetResponseAsync("Name a color.", new ChatOptions { ModelId = "assistant/polite", MaxOutputTokens = 32 }, TestContext.Current.CancellationToken);
-        Assert.NotEmpty(answer.Text.Trim());
+        ChatResponse answer = await client.GetResponseAsync("Edit the following sentence for grammar.\nHe go to the park every day.", new ChatOptions { ModelId = "assistant/polite" }, TestContext.Current.CancellationToken);
+        Assert.Contains("goes to the park", answer.Text);
         await app.StopAsync(TestContext.Current.CancellationToken);
     }
 
