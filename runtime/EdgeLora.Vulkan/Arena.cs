@@ -12,8 +12,9 @@ internal sealed record Allocation(Arena Arena, long Offset, long Bytes)
     /// <summary>What a shader takes as its address.</summary>
     public ulong Address { get; } = Arena.Address + (ulong)Offset;
 
+    // Not public: a record prints what is, and NativeAOT cannot compile the printing of a pointer.
     /// <summary>Host address; null where the host does not see the memory.</summary>
-    public unsafe byte* Mapped => Arena.Mapped is null ? null : Arena.Mapped + Offset;
+    internal unsafe byte* Mapped => Arena.Mapped is null ? null : Arena.Mapped + Offset;
 
     /// <summary>The bytes of an allocation that the host sees.</summary>
     public unsafe Span<byte> Span(long start, int count) => new(Mapped + start, count);

@@ -74,12 +74,24 @@ public sealed partial class EdgeHost
     public Task RunAsync(CancellationToken cancellation, TimeSpan? budget = null) => Task.Factory.StartNew(
         () =>
         {
-            using CancellationTokenRegistration wake = cancellation.Register(_wake.Set);
             while (!cancellation.IsCancellationRequested)
                 if (Tick(budget ?? TimeSpan.FromMilliseconds(10)) is { Running: 0 })
-                    _wake.Wait(TimeSpan.FromMilliseconds(200));
+                    WaitForWork(TimeSpan.FromMilliseconds(200), cancellation);
         },
         CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    /// <summary>For a loop that ticks only when there is something to commit: waits until something was requested, read or changed since the last tick began, or the time is over, or it is cancelled. True: there is work.</summary>
+    public bool WaitForWork(TimeSpan timeout, CancellationToken cancellation = default)
+    {
+        try
+        {
+            return _wake.Wait(timeout, cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Opens a conversation that the ticks serve. Fails with <see cref="KeyNotFoundException"/> for an unknown node and <see cref="ModelFileException"/> for a refused adapter.</summary>
     public async Task<HostSession> OpenSessionAsync(string node = "", HostSessionOptions? options = null)

@@ -87,17 +87,8 @@ public sealed class HostSession : IDisposable
     public async IAsyncEnumerable<GeneratedPiece> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
         Channel<GeneratedPiece> pieces = Channel.CreateUnbounded<GeneratedPiece>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
-        int[] tokens = [.. prompt];
         GenerationTrace trace = new(_host, this, options);
-        try
-        {
-            await _host.Request(() => _host.Sessions.Begin(this, tokens, options, pieces.Writer, trace, cancellation)).ConfigureAwait(false);
-        }
-        catch (Exception e)
-        {
-            trace.Close(e);
-            throw;
-        }
+        await StartAsync([.. prompt], options, pieces.Writer, trace, cancellation).ConfigureAwait(false);
         try
         {
             await foreach (GeneratedPiece piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
@@ -111,6 +102,27 @@ public sealed class HostSession : IDisposable
         }
     }
 
+    /// <summary>As <see cref="GenerateAsync(IReadOnlyList{int}, GenerationOptions, CancellationToken)"/>, for who looks for pieces where they come: ticks write them to <paramref name="pieces"/> and complete it, with the fault if there was one.</summary>
+    public async Task BeginAsync(IReadOnlyList<int> prompt, GenerationOptions options, Channel<GeneratedPiece> pieces, CancellationToken cancellation = default)
+    {
+        GenerationTrace trace = new(_host, this, options);
+        await StartAsync([.. prompt], options, pieces.Writer, trace, cancellation).ConfigureAwait(false);
+        _ = pieces.Reader.Completion.ContinueWith(done => trace.Close(done.Exception?.InnerException), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+    }
+
     /// <summary>Ends a running generation and gives keys, values and the node back.</summary>
     public void Dispose() => _ = _host.Request(() => _host.Sessions.Close(this));
+
+    private async Task StartAsync(int[] tokens, GenerationOptions options, ChannelWriter<GeneratedPiece> output, GenerationTrace trace, CancellationToken cancellation)
+    {
+        try
+        {
+            await _host.Request(() => _host.Sessions.Begin(this, tokens, options, output, trace, cancellation)).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            trace.Close(e);
+            throw;
+        }
+    }
 }

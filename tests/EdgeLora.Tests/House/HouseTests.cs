@@ -15,13 +15,14 @@ public sealed class HouseTests
         ["EdgeLora.Vulkan"] = ["EdgeLora.Core"],
         ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu", "EdgeLora.Vulkan"],
         ["EdgeLora.Extensions.AI"] = ["EdgeLora"],
+        ["EdgeLora.Native"] = ["EdgeLora"],
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
         ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Training"],
         ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Training"],
-        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Training", "EdgeLora.Cli"],
+        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
-    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Tests"];
+    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Native", "EdgeLora.Tests"];
 
     private static IEnumerable<string> Projects() => Directory.EnumerateFiles(SharedFolder.Repository, "*.csproj", SearchOption.AllDirectories);
 
