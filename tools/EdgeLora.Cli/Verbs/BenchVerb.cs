@@ -33,7 +33,7 @@ internal static class BenchVerb
         Option<string?> shape = new("--shape") { Description = $"A random model of a standard shape: {Names(LlamaShape.Standard.Select(s => s.Name))}. Default: 135m; with --quick 15m.", HelpName = "shape" };
         Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0.", HelpName = "type" };
         Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
-        Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least where --quick leaves the time. Default: 60; with --quick 8.", HelpName = "seconds" };
+        Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least, however long they take. Default: 60; with --quick 8, and no more than 22 with the warm-up.", HelpName = "seconds" };
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
         Option<string?> archive = new("--out") { Description = "Archive of all raw samples as MessagePack, for 'bench compare'.", HelpName = $"file{BenchArchive.Extension}" };
         Option<string?> html = new("--html") { Description = "Report with charts and tables as one page that needs nothing beside it.", HelpName = "file.html" };
@@ -82,7 +82,7 @@ internal static class BenchVerb
                     throw new DirectoryNotFoundException($"{file}: its folder does not exist");
             BenchSettings settings = result.GetValue(quick) ? BenchSettings.Quick : BenchSettings.Full;
             if (result.GetValue(seconds) is { } time)
-                settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds };
+                settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds, LimitSeconds = double.PositiveInfinity };
             string[] named = Split(result.GetValue(devices));
             using BenchSubject subject = given is not null ? BenchSubject.Of(given) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(result.GetValue(type) ?? "q8_0")!.Value);
             bool line = result.GetResult(json) is not null && result.GetValue(json) is null;
