@@ -4,13 +4,17 @@ using Buffer = Silk.NET.Vulkan.Buffer;
 namespace EdgeLora.Vulkan;
 
 /// <summary>A range of an arena. Addresses may be offset by bytes.</summary>
-/// <param name="Arena">Where it lies.</param>
-/// <param name="Offset">Bytes from the arena's start; a multiple of <see cref="Arena.Alignment"/>.</param>
-/// <param name="Bytes">Its size, rounded up to the alignment.</param>
-internal sealed record Allocation(Arena Arena, long Offset, long Bytes)
+/// <param name="arena">Where it lies.</param>
+/// <param name="offset">Bytes from the arena's start; a multiple of <see cref="Arena.Alignment"/>.</param>
+/// <param name="bytes">Its size, rounded up to the alignment.</param>
+internal sealed class Allocation(Arena arena, long offset, long bytes)
 {
+    public Arena Arena { get; } = arena;
+    public long Offset { get; } = offset;
+    public long Bytes { get; } = bytes;
+
     /// <summary>What a shader takes as its address.</summary>
-    public ulong Address { get; } = Arena.Address + (ulong)Offset;
+    public ulong Address { get; } = arena.Address + (ulong)offset;
 
     // Not public: a record prints what is, and NativeAOT cannot compile the printing of a pointer.
     /// <summary>Host address; null where the host does not see the memory.</summary>

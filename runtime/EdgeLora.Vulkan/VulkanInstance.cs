@@ -18,7 +18,7 @@ internal sealed unsafe class VulkanInstance : IDisposable
     /// <summary>Opens the loader. Throws <see cref="VulkanException"/>.</summary>
     public VulkanInstance(VulkanValidation validation)
     {
-        Api = Load();
+        Api = new(new VulkanLibrary());
         using NativeStrings names = new();
         HashSet<string> extensions = Extensions();
         bool portable = extensions.Contains(Portability), validate = validation != VulkanValidation.Off;
@@ -120,18 +120,6 @@ internal sealed unsafe class VulkanInstance : IDisposable
         Api.Dispose();
         if (_self.IsAllocated)
             _self.Free();
-    }
-
-    private static Vk Load()
-    {
-        try
-        {
-            return Vk.GetApi();
-        }
-        catch (Exception e) when (e is FileNotFoundException or DllNotFoundException or EntryPointNotFoundException)
-        {
-            throw new VulkanException(VulkanFault.NoLoader, "there is no Vulkan loader on this machine (libvulkan.so.1, vulkan-1.dll): install a graphics driver with Vulkan");
-        }
     }
 
     private HashSet<string> Extensions()
