@@ -73,6 +73,11 @@ public sealed partial class EdgeHost
             node = Tree.Mount(parent, change.Path[(slash + 1)..], change.Folder);
             Tell(AdapterEventKind.Discovered, node);
         }
+        else
+        {
+            // What was pushed over it gives way to the file that was saved after.
+            Store.Relocate(node, change.Folder);
+        }
         _staging!.Add(node);
     }
 
@@ -107,8 +112,7 @@ public sealed partial class EdgeHost
         }
         catch (ModelFileException e)
         {
-            Store.Refuse(node, e);
-            _events.Enqueue(new(AdapterEventKind.Faulted, node.Path, node.Generation, e.Faults, DateTimeOffset.UtcNow));
+            Refuse(node, e);
             staged.Done?.TrySetException(e);
             if (known)
                 Meter.Reloaded(node.Path, refused: true);

@@ -100,6 +100,7 @@ public sealed partial class EdgeHost : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        StopLinks();
         lock (_ticking)
         {
             if (_disposed)
@@ -112,6 +113,7 @@ public sealed partial class EdgeHost : IDisposable
         Store.Dispose();
         Model.Dispose();
         Backend.Dispose();
+        Pushes.Dispose();
     }
 
     // base/, base.gguf or base.json make a folder a tree.

@@ -79,6 +79,9 @@ public static class EdgeLoraCommand
             TokenizeVerb.Create(io),
             DevicesVerb.Create(io),
             VerifyVerb.Create(io),
+            ServeVerb.Create(io, ServeVerb.IsNamed(args)),
+            AttachVerb.Create(io, AttachVerb.IsNamed(args)),
+            PushVerb.Create(io, PushVerb.IsNamed(args)),
             BenchVerb.Create(io, BenchVerb.IsNamed(args)),
         };
         return root;

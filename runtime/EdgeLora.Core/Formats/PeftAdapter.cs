@@ -51,7 +51,10 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>An <c>.elora</c> file that a folder holds in place of PEFT's two files.</summary>
     public const string EdgeName = "adapter.elora";
 
-    private const string BinaryName = "adapter_model.bin", Prefix = "base_model.model.";
+    /// <summary>The tensors' file as torch pickled it; read where <see cref="WeightsName"/> is not there.</summary>
+    public const string BinaryName = "adapter_model.bin";
+
+    private const string Prefix = "base_model.model.";
 
     // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
     private static readonly (string Ending, PeftPart Part)[] s_parts =

@@ -38,8 +38,8 @@ public sealed class AdapterNode
     /// <summary>Path from the root, <c>support/alice</c>; empty for the root.</summary>
     public string Path { get; }
 
-    /// <summary>Folder on disk.</summary>
-    public string Folder { get; }
+    /// <summary>Folder on disk, or .elora file; a reload from another place changes it.</summary>
+    public string Folder { get; internal set; }
 
     /// <summary>The node it builds on; null for the root.</summary>
     public AdapterNode? Parent { get; }

@@ -25,19 +25,24 @@ public sealed partial class AdapterStore
         }
     }
 
-    /// <summary>Reads and validates a node's file, on any thread, without the store's lock. Throws <see cref="ModelFileException"/>.</summary>
-    public LoraAdapter ReadFile(AdapterNode node)
+    /// <summary>Reads and validates a node's files, on any thread, without the store's lock. Throws <see cref="ModelFileException"/>.</summary>
+    public LoraAdapter ReadFile(AdapterNode node) => ReadFile(node.Folder, node.Name);
+
+    /// <summary>As <see cref="ReadFile(AdapterNode)"/>, for files that no node has yet.</summary>
+    /// <param name="folder">The adapter's folder, or .elora file.</param>
+    /// <param name="name">Its name.</param>
+    public LoraAdapter ReadFile(string folder, string name)
     {
         if (!IsWatched)
-            return LoraAdapter.Load(node.Folder, node.Name, _model.Sites);
+            return LoraAdapter.Load(folder, name, _model.Sites);
         using (MappedFile.ReadIntoMemory())
             try
             {
-                return LoraAdapter.Load(node.Folder, node.Name, _model.Sites);
+                return LoraAdapter.Load(folder, name, _model.Sites);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                throw new ModelFileException(node.Folder, e.Message);
+                throw new ModelFileException(folder, e.Message);
             }
     }
 
@@ -60,10 +65,15 @@ public sealed partial class AdapterStore
     /// Puts another generation of a node in place of the one that is there. Takes ownership of <paramref name="adapter"/>, also when it throws. What builds on the node is loaded anew when it is asked for next; who
     /// stands on the old generation stays on it. Throws <see cref="ModelFileException"/>, with the old generation in place, where the new one is refused.
     /// </summary>
-    public void Replace(AdapterNode node, LoraAdapter adapter)
+    /// <param name="node">The node.</param>
+    /// <param name="adapter">The new generation.</param>
+    /// <param name="folder">Where its files are, from now on the node's; null: where they were.</param>
+    public void Replace(AdapterNode node, LoraAdapter adapter, string? folder = null)
     {
         lock (_lock)
         {
+            string before = node.Folder;
+            node.Folder = folder ?? before;
             if (!_entries.TryGetValue(node, out Entry? old))
             {
                 _staged.Take(node, anyStamp: true)?.Dispose();
@@ -79,6 +89,11 @@ public sealed partial class AdapterStore
                 {
                     entry = Bring(node, old.Parent, adapter, node.FileStamp());
                 }
+                catch
+                {
+                    node.Folder = before;
+                    throw;
+                }
                 finally
                 {
                     old.Pins--;
@@ -91,6 +106,23 @@ public sealed partial class AdapterStore
             Renew(node);
             Trim();
         }
+    }
+
+    /// <summary>Makes a node resident, where it is not, without pinning it. Throws <see cref="ModelFileException"/>.</summary>
+    public void MakeResident(AdapterNode node)
+    {
+        lock (_lock)
+        {
+            Load(node);
+            Trim();
+        }
+    }
+
+    /// <summary>From now on a node's files are read from <paramref name="folder"/>; what is on the device or in RAM stays.</summary>
+    public void Relocate(AdapterNode node, string folder)
+    {
+        lock (_lock)
+            node.Folder = folder;
     }
 
     /// <summary>Takes nodes, children before parents, off the device and out of RAM. Who stands on one stays on it.</summary>

@@ -113,6 +113,35 @@ public sealed class ReadmeTests
     }
 
     [Fact]
+    public async Task The_commands_for_a_running_host_work_as_they_stand_there()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "listens on a socket of its own");
+        string tree = Path.Combine(SharedFolder.Repository, "adapters", "nano"), folder = Directory.CreateTempSubdirectory("edgelora").FullName, socket = Path.Combine(folder, "nano.sock");
+        string section = File.ReadAllText(Path.Combine(SharedFolder.Repository, "README.md")).Split("## A running host")[1];
+        string[] commands = [.. section.Split("```")[1].Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split('#')[0].Trim())];
+        Assert.StartsWith("edgelora serve adapters/nano", commands[0]);
+        using CancellationTokenSource end = new();
+        using (EdgeHost host = EdgeHost.Open(tree, new EdgeHostOptions { Threads = 1 }))
+        {
+            using HostLink link = host.Listen(new() { LocalPath = socket });
+            Task ticking = host.RunAsync(end.Token);
+            using HostSession session = await host.OpenSessionAsync();
+            // A tail has no end of its own.
+            foreach (string command in commands.Skip(1).Where(c => !c.Contains(" tail ")))
+            {
+                StringWriter output = new(), error = new();
+                int code = EdgeLora.Cli.EdgeLoraCommand.Invoke([.. command.Replace("adapters/nano", tree).Split(' ').Skip(1), "--to", socket], output, error);
+                Assert.Equal((0, ""), (code, error.ToString()));
+                Assert.NotEmpty(output.ToString().Trim());
+            }
+            Assert.Equal("math/holmes", session.Node.Node);
+            await end.CancelAsync();
+            await ticking;
+        }
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
     public void The_README_shows_the_lines_that_the_test_runs()
     {
         string readme = File.ReadAllText(Path.Combine(SharedFolder.Repository, "README.md"));
