@@ -7,7 +7,8 @@ namespace EdgeLora.Cpu;
 
 /// <summary>
 /// Threads that run one function on all parts of an op. Between regions a worker spins about a millisecond (a decode step enters hundreds
-/// of regions, and waking a thread costs more than most of them), then yields, then parks. A region allocates nothing.
+/// of regions, and waking a thread costs more than most of them), then yields, then parks. A part that no worker has begun when the caller is
+/// through with its own is run by the caller: on a busy machine it does not wait for a thread that has no core. A region allocates nothing.
 /// </summary>
 internal sealed unsafe class WorkerPool : IDisposable
 {
@@ -17,6 +18,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     private readonly Lock _gate = new();
     private readonly Thread[] _threads;
     private readonly SemaphoreSlim[] _wake;
+    private readonly Flag[] _claimed;
     private readonly Flag[] _done;
     private readonly Flag[] _parked;
     private Flag _epoch;
@@ -32,6 +34,7 @@ internal sealed unsafe class WorkerPool : IDisposable
         Threads = threads;
         _threads = new Thread[threads];
         _wake = new SemaphoreSlim[threads];
+        _claimed = new Flag[threads];
         _done = new Flag[threads];
         _parked = new Flag[threads];
         for (int i = 1; i < threads; i++)
@@ -47,7 +50,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     public int Threads { get; }
 
     /// <summary>
-    /// Calls <paramref name="body"/>(context, part, parts) once for every part, part 0 on this thread, and returns when all are done; rethrows the
+    /// Calls <paramref name="body"/>(context, part, parts) once for every part, part 0 and those left over on this thread, and returns when all are done; rethrows the
     /// first exception. Host threads take turns. Throws <see cref="ObjectDisposedException"/> after <see cref="Dispose"/>.
     /// </summary>
     public void Run(delegate*<object, int, int, void> body, object context)
@@ -68,22 +71,16 @@ internal sealed unsafe class WorkerPool : IDisposable
             for (int i = 1; i < Threads; i++)
                 if (Interlocked.Exchange(ref _parked[i].Value, 0) != 0)
                     _wake[i].Release();
-            try
-            {
-                body(context, 0, Threads);
-            }
-            catch (Exception fault)
-            {
-                Interlocked.CompareExchange(ref _fault, fault, null);
-            }
+            RunPart(0);
+            // All that nobody has begun first, then the waiting.
             for (int i = 1; i < Threads; i++)
-                for (int spins = 0; Volatile.Read(ref _done[i].Value) != epoch; spins++)
+                if (Claim(i, epoch))
                 {
-                    Thread.SpinWait(1);
-                    // More threads than free cores: the worker waits for ours.
-                    if (spins > 2000)
-                        Thread.Yield();
+                    RunPart(i);
+                    Volatile.Write(ref _done[i].Value, epoch);
                 }
+            for (int i = 1; i < Threads; i++)
+                Await(i, epoch);
             _context = null;
             if (_fault is { } thrown)
             {
@@ -120,23 +117,44 @@ internal sealed unsafe class WorkerPool : IDisposable
         int seen = 0;
         while (true)
         {
-            AwaitEpoch(id, seen);
+            seen = AwaitEpoch(id, seen);
             if (_stop)
                 return;
-            seen++;
-            try
-            {
-                _body(_context!, id, Threads);
-            }
-            catch (Exception fault)
-            {
-                Interlocked.CompareExchange(ref _fault, fault, null);
-            }
+            if (!Claim(id, seen))
+                continue;
+            RunPart(id);
             Volatile.Write(ref _done[id].Value, seen);
         }
     }
 
-    private void AwaitEpoch(int id, int seen)
+    // A part is its worker's or the caller's, whoever comes first. Who claims one of an epoch knows that the epoch is not over: it ends when every part is claimed and done.
+    private bool Claim(int part, int epoch) => Interlocked.CompareExchange(ref _claimed[part].Value, epoch, epoch - 1) == epoch - 1;
+
+    private void RunPart(int part)
+    {
+        try
+        {
+            _body(_context!, part, Threads);
+        }
+        catch (Exception fault)
+        {
+            Interlocked.CompareExchange(ref _fault, fault, null);
+        }
+    }
+
+    private void Await(int part, int epoch)
+    {
+        for (int spins = 0; Volatile.Read(ref _done[part].Value) != epoch; spins++)
+        {
+            Thread.SpinWait(1);
+            // More threads than free cores: the worker waits for ours.
+            if (spins > 2000)
+                Thread.Yield();
+        }
+    }
+
+    // Returns the epoch that is on now.
+    private int AwaitEpoch(int id, int seen)
     {
         long start = Stopwatch.GetTimestamp();
         for (int spins = 1; Volatile.Read(ref _epoch.Value) == seen; spins++)
@@ -155,6 +173,7 @@ internal sealed unsafe class WorkerPool : IDisposable
             // Whoever clears the flag owns the semaphore's count: a waker that came between leaves one for the next round, which is harmless.
             Interlocked.Exchange(ref _parked[id].Value, 0);
         }
+        return Volatile.Read(ref _epoch.Value);
     }
 
     // Each flag on its own cache lines (two: adjacent lines are fetched in pairs).
