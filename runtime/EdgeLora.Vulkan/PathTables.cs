@@ -46,13 +46,7 @@ internal sealed class PathTables(VulkanBackend backend, MemoryPool memory)
             _caches.Remove(cache);
             table.Abandon();
         }
-        uint[] words = new uint[4 * cache.Keys.Length];
-        for (int layer = 0; layer < cache.Keys.Length; layer++)
-        {
-            PutTensor(words, 4 * layer, cache.Keys[layer]);
-            PutTensor(words, 4 * layer + 2, cache.Values[layer]);
-        }
-        _caches.Add(cache, table = Write(_ => words, words.Length, cache.Capacity));
+        _caches.Add(cache, table = Write(cache));
         return table.Address;
     }
 
@@ -61,6 +55,17 @@ internal sealed class PathTables(VulkanBackend backend, MemoryPool memory)
     {
         while (_abandoned.TryDequeue(out Allocation? allocation))
             backend.Release(allocation, MemoryUse.Host);
+    }
+
+    private Table Write(KvBuffer cache)
+    {
+        uint[] words = new uint[4 * cache.Keys.Length];
+        for (int layer = 0; layer < cache.Keys.Length; layer++)
+        {
+            PutTensor(words, 4 * layer, cache.Keys[layer]);
+            PutTensor(words, 4 * layer + 2, cache.Values[layer]);
+        }
+        return Write(_ => words, words.Length, cache.Capacity);
     }
 
     private Table Write((int Count, Func<ulong, uint[]> Make) words, long version) => Write(words.Make, words.Count, version);

@@ -11,22 +11,22 @@ public sealed class TreePromiseTests
     private const double MergedTolerance = 2e-5;
     private static readonly int[] s_prompt = [0, 29, 202, 303, 300];
 
-    [Fact]
-    public void A_thousand_random_walks_away_and_back_give_the_same_bits()
+    [Theory, InlineData("cpu", 1000), InlineData("vulkan", 100)]
+    public void Random_walks_away_and_back_give_the_same_bits(string device, int walks)
     {
         using RandomTree tree = new(11);
         Random random = new(12);
         List<string> nodes = [""];
         for (int i = 0; i < 12; i++)
             nodes.Add(tree.Add(nodes[random.Next(nodes.Count)], $"n{i}", random.Next(1, 5)));
-        using EdgeHost host = EdgeHost.Open(tree.Folder);
+        using EdgeHost host = Open(tree.Folder, device);
         float[][] fresh = nodes.Select(n => Logits(host, host.Enter(n))).ToArray();
         Assert.Equal(nodes.Count, fresh.Select(f => BitConverter.SingleToInt32Bits(f[100])).Distinct().Count());
 
         using Session session = host.CreateSession(host.Enter(""));
         session.Append(s_prompt);
         Batch batch = new(host.Model);
-        for (int walk = 0; walk < 1000; walk++)
+        for (int walk = 0; walk < walks; walk++)
         {
             int to = random.Next(nodes.Count);
             session.Switch(host.Enter(nodes[to]));
@@ -35,18 +35,18 @@ public sealed class TreePromiseTests
         }
     }
 
-    [Fact]
-    public void An_empty_path_is_the_base_bit_for_bit_also_beside_adapters()
+    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    public void An_empty_path_is_the_base_bit_for_bit_also_beside_adapters(string device)
     {
         using RandomTree tree = new(13);
         string node = tree.Add("", "a");
-        using DecoderModel bare = DecoderModel.Load(BaseCheckpoint.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano", "base")), new Cpu.CpuBackend());
+        using EdgeHost host = Open(tree.Folder, device);
+        using IComputeBackend backend = ComputeDevices.Open(device);
+        using DecoderModel bare = DecoderModel.Load(BaseCheckpoint.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano", "base")), backend);
         float[] expected = new float[bare.Config.Vocabulary];
         ModelGolden.Logits(bare, AdapterPath.Root, s_prompt).AsSpan((s_prompt.Length - 1) * expected.Length).CopyTo(expected);
-        using EdgeHost host = EdgeHost.Open(tree.Folder);
         Logits(host, host.Enter(node));
         Assert.Equal(expected, Logits(host, host.Enter("")));
-        bare.Backend.Dispose();
     }
 
     [Fact]
@@ -67,10 +67,10 @@ public sealed class TreePromiseTests
         Assert.All(first, step => Assert.Same(first[0].A, step.A));
     }
 
-    [Fact]
-    public void A_resident_switch_and_a_generated_token_allocate_nothing()
+    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    public void A_resident_switch_and_a_generated_token_allocate_nothing(string device)
     {
-        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        using EdgeHost host = Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), device);
         AdapterNode kings = host.Tree.Get("shakespeare/kings"), holmes = host.Tree.Get("holmes");
         AdapterPath a = host.Store.Acquire(kings), b = host.Store.Acquire(holmes);
         using Session session = new(host.Model, a, reserveTokens: 512);
@@ -93,10 +93,10 @@ public sealed class TreePromiseTests
         }));
     }
 
-    [Fact]
-    public void Segments_a_fused_overlay_and_the_sum_of_a_blend_agree()
+    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    public void Segments_a_fused_overlay_and_the_sum_of_a_blend_agree(string device)
     {
-        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        using EdgeHost host = Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), device);
         foreach (string node in new[] { "shakespeare/kings/richard", "holmes", "math" })
         {
             using FusedPath overlay = host.Fuse(node);
@@ -107,16 +107,16 @@ public sealed class TreePromiseTests
         Assert.True(GoldenError.Relative(halves, whole) <= MergedTolerance);
     }
 
-    [Fact]
-    public void The_store_stays_within_its_budget_and_evicts_the_least_recently_used_but_no_ancestor_in_use()
+    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    public void The_store_stays_within_its_budget_and_evicts_the_least_recently_used_but_no_ancestor_in_use(string device)
     {
         using RandomTree tree = new(15);
         for (int i = 0; i < 4; i++)
             tree.Add(tree.Add("", $"p{i}"), "c");
-        using EdgeHost probe = EdgeHost.Open(tree.Folder);
+        using EdgeHost probe = Open(tree.Folder, device);
         probe.Enter("p0");
         long one = probe.Store.ResidentBytes;
-        using EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { AdapterBudgetBytes = 4 * one });
+        using EdgeHost host = Open(tree.Folder, device, 4 * one);
         float[] before = Logits(host, host.Enter("p0/c"));
         for (int i = 1; i < 4; i++)
         {
@@ -132,10 +132,10 @@ public sealed class TreePromiseTests
         Assert.NotNull(host.Enter("p1/c"));
     }
 
-    [Fact]
-    public void Keeping_keys_and_values_replays_nothing_and_recomputing_afterwards_is_exact()
+    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    public void Keeping_keys_and_values_replays_nothing_and_recomputing_afterwards_is_exact(string device)
     {
-        using EdgeHost host = EdgeHost.Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"));
+        using EdgeHost host = Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), device);
         AdapterPath kings = host.Enter("shakespeare/kings"), root = host.Enter("");
         Batch batch = new(host.Model);
         using Session session = host.CreateSession(root);
@@ -164,6 +164,13 @@ public sealed class TreePromiseTests
         Assert.Throws<ModelFileException>(() => host.Blend([("good", 1), ("bad", 1)]));
         Assert.Equal(AdapterState.Resident, host.Tree.Get("good").State);
         Assert.Equal(AdapterState.Faulted, host.Tree.Get("bad").State);
+    }
+
+    private static EdgeHost Open(string tree, string device, long budgetBytes = 1L << 30)
+    {
+        if (device == "vulkan")
+            VulkanDriver.Require();
+        return EdgeHost.Open(tree, new EdgeHostOptions { Device = device, AdapterBudgetBytes = budgetBytes });
     }
 
     private static float[] Logits(EdgeHost host, AdapterPath path)

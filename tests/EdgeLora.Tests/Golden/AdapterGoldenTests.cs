@@ -22,6 +22,12 @@ public sealed class AdapterGoldenTests
     [Theory, MemberData(nameof(Adapters))]
     public void Cpu_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new Cpu.CpuBackend());
 
+    [Theory, MemberData(nameof(Adapters))]
+    public void Vulkan_backend_gives_PEFT_s_numbers(string name) => Check(name, () => VulkanDriver.Backend());
+
+    [Fact]
+    public void Vulkan_by_storage_buffers_gives_PEFT_s_numbers() => Check("llama-dora", () => VulkanDriver.Backend(addresses: false));
+
     private static void Check(string name, Func<IComputeBackend> backend)
     {
         IReadOnlyList<GoldenError> errors = AdapterGolden.Verify(SharedFolder.Require("fixtures/peft/" + name), backend);

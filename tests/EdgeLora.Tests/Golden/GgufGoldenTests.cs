@@ -10,16 +10,21 @@ public sealed class GgufGoldenTests
     // Logits lie within ±2.7; weights are exact, arithmetic is F32.
     private const double AbsoluteTolerance = 1e-5;
 
-    [Theory]
-    [InlineData("llama", "llama-F32"), InlineData("llama", "llama-F16"), InlineData("llama", "llama-Q8_0"), InlineData("llama", "llama-Q4_0"), InlineData("llama", "llama-F32-big-endian")]
-    [InlineData("qwen2", "qwen2-F32"), InlineData("qwen2", "qwen2-F16"), InlineData("qwen2", "qwen2-Q8_0"), InlineData("qwen2", "qwen2-Q4_0")]
-    [InlineData("gpt2", "gpt2-F32"), InlineData("gpt2", "gpt2-F16"), InlineData("gpt2", "gpt2-Q8_0"), InlineData("gpt2", "gpt2-Q4_0")]
-    public void A_GGUF_base_gives_the_logits_of_its_weights(string folder, string file)
+    public static TheoryData<string, string> Files => new()
     {
-        foreach (IComputeBackend backend in new IComputeBackend[] { new ReferenceBackend(), new Cpu.CpuBackend() })
-            using (backend)
-                Check(folder, $"fixtures/gguf/{folder}/{file}.gguf", file.Replace("-big-endian", ""), backend);
-    }
+        { "llama", "llama-F32" }, { "llama", "llama-F16" }, { "llama", "llama-Q8_0" }, { "llama", "llama-Q4_0" }, { "llama", "llama-F32-big-endian" },
+        { "qwen2", "qwen2-F32" }, { "qwen2", "qwen2-F16" }, { "qwen2", "qwen2-Q8_0" }, { "qwen2", "qwen2-Q4_0" },
+        { "gpt2", "gpt2-F32" }, { "gpt2", "gpt2-F16" }, { "gpt2", "gpt2-Q8_0" }, { "gpt2", "gpt2-Q4_0" },
+    };
+
+    [Theory, MemberData(nameof(Files))]
+    public void Reference_backend_gives_the_logits_of_a_GGUF_base_s_weights(string folder, string file) => Check(folder, file, new ReferenceBackend());
+
+    [Theory, MemberData(nameof(Files))]
+    public void Cpu_backend_gives_the_logits_of_a_GGUF_base_s_weights(string folder, string file) => Check(folder, file, new Cpu.CpuBackend());
+
+    [Theory, MemberData(nameof(Files))]
+    public void Vulkan_backend_gives_the_logits_of_a_GGUF_base_s_weights(string folder, string file) => Check(folder, file, VulkanDriver.Backend());
 
     [Fact]
     public void A_split_GGUF_is_the_whole() =>
@@ -33,8 +38,11 @@ public sealed class GgufGoldenTests
         Assert.Contains("Q5_1", e.Message);
     }
 
+    private static void Check(string folder, string file, IComputeBackend backend) => Check(folder, $"fixtures/gguf/{folder}/{file}.gguf", file.Replace("-big-endian", ""), backend);
+
     private static void Check(string folder, string file, string column, IComputeBackend backend)
     {
+        using IComputeBackend disposed = backend;
         using TensorFile expected = Safetensors.Open(SharedFolder.Require($"fixtures/gguf/{folder}/expected_logits.safetensors"));
         Tensor wanted = expected.Tensors.TryGetValue(column, out Tensor? named) ? named : expected.Tensors[column[(folder.Length + 1)..]];
         using DecoderModel model = DecoderModel.Load(BaseCheckpoint.Open(SharedFolder.Require(file)), backend);

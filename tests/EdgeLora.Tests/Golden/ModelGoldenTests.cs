@@ -18,6 +18,12 @@ public sealed class ModelGoldenTests
     [Theory, MemberData(nameof(Models))]
     public void Cpu_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new Cpu.CpuBackend());
 
+    [Theory, MemberData(nameof(Models))]
+    public void Vulkan_backend_gives_the_reference_library_s_numbers(string name) => Check(name, VulkanDriver.Backend());
+
+    [Fact]
+    public void Vulkan_by_storage_buffers_gives_the_reference_library_s_numbers() => Check("qwen3", VulkanDriver.Backend(addresses: false));
+
     private static void Check(string name, IComputeBackend backend)
     {
         using (backend)
