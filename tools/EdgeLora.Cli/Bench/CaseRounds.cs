@@ -7,6 +7,9 @@ namespace EdgeLora.Cli.Bench;
 /// <summary>Runs every case once a round, in turns. A case that fails is reported, and the others go on.</summary>
 internal static class CaseRounds
 {
+    /// <summary>How the error of a case begins that a time limit left out: nothing is wrong with it.</summary>
+    public const string NotMeasured = "not measured";
+
     /// <summary>Finds each case's repetitions, which warms up, and takes samples.</summary>
     /// <param name="cases">What is run; one result each, in order.</param>
     /// <param name="settings">How often.</param>
@@ -38,7 +41,7 @@ internal static class CaseRounds
         for (int i = 0; i < cases.Count; i++)
         {
             if (Stopwatch.GetElapsedTime(start).TotalSeconds > settings.LimitSeconds)
-                errors[i] = string.Create(CultureInfo.InvariantCulture, $"not measured: {settings.LimitSeconds} seconds were over");
+                errors[i] = string.Create(CultureInfo.InvariantCulture, $"{NotMeasured}: {settings.LimitSeconds} seconds were over");
             Try(i, c => ((repetitions[i], first[i]) = c.Calibrate(settings.SampleSeconds)).Item2);
             Taken();
         }
