@@ -37,12 +37,16 @@ internal sealed unsafe class Arena : IDisposable
     /// <summary>Allocates <paramref name="bytes"/>. Throws <see cref="VulkanException"/> of <see cref="VulkanFault.OutOfMemory"/>.</summary>
     /// <param name="device">The device.</param>
     /// <param name="bytes">Size.</param>
-    /// <param name="preferences">Memory properties, the best first; the first that is there is taken.</param>
+    /// <param name="use">What it is for.</param>
     /// <param name="index">Its number among bound storage buffers; addresses of a device without buffer device addresses carry it.</param>
-    public Arena(VulkanDevice device, long bytes, ReadOnlySpan<MemoryPropertyFlags> preferences, int index)
+    public Arena(VulkanDevice device, long bytes, MemoryUse use, int index)
     {
         _device = device;
         Bytes = bytes;
+        PhysicalDeviceMemoryProperties memory;
+        device.Api.GetPhysicalDeviceMemoryProperties(device.Physical, &memory);
+        if (MemoryChoice.Types(memory, uint.MaxValue, use, (ulong)bytes).Count == 0)
+            throw new VulkanException(VulkanFault.OutOfMemory, $"{device.Info.Name}: has no memory of {bytes} bytes");
         BufferUsageFlags usage = BufferUsageFlags.StorageBufferBit | BufferUsageFlags.TransferDstBit | BufferUsageFlags.TransferSrcBit;
         BufferCreateInfo info = new() { SType = StructureType.BufferCreateInfo, Size = (ulong)bytes, Usage = device.Addresses ? usage | BufferUsageFlags.ShaderDeviceAddressBit : usage };
         VulkanException.Check(device.Api.CreateBuffer(device.Handle, &info, null, out Buffer buffer), $"vkCreateBuffer of {bytes} bytes");
@@ -50,18 +54,9 @@ internal sealed unsafe class Arena : IDisposable
         try
         {
             MemoryRequirements needs = device.Api.GetBufferMemoryRequirements(device.Handle, buffer);
-            int type = -1;
-            for (int i = 0; i < preferences.Length && type < 0; i++)
-                type = device.FindMemory(needs.MemoryTypeBits, preferences[i]);
-            if (type < 0)
-                throw new VulkanException(VulkanFault.MissingFeature, $"{device.Info.Name}: has no memory that is {preferences[^1]}");
-            MemoryAllocateFlagsInfo flags = new() { SType = StructureType.MemoryAllocateFlagsInfo, Flags = MemoryAllocateFlags.DeviceAddressBit };
-            MemoryAllocateInfo allocate = new() { SType = StructureType.MemoryAllocateInfo, PNext = device.Addresses ? &flags : null, AllocationSize = needs.Size, MemoryTypeIndex = (uint)type };
-            VulkanException.Check(device.Api.AllocateMemory(device.Handle, &allocate, null, out _memory), $"{bytes} bytes on {device.Info.Name}");
+            int type = Allocate(MemoryChoice.Types(memory, needs.MemoryTypeBits, use, needs.Size), needs.Size, out _memory);
             VulkanException.Check(device.Api.BindBufferMemory(device.Handle, buffer, _memory, 0), "vkBindBufferMemory");
-            PhysicalDeviceMemoryProperties memory;
-            device.Api.GetPhysicalDeviceMemoryProperties(device.Physical, &memory);
-            if ((memory.MemoryTypes[type].PropertyFlags & (MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit)) == (MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit))
+            if (MemoryChoice.IsMapped(memory, type))
             {
                 void* mapped;
                 VulkanException.Check(device.Api.MapMemory(device.Handle, _memory, 0, Vk.WholeSize, 0, &mapped), "vkMapMemory");
@@ -126,6 +121,25 @@ internal sealed unsafe class Arena : IDisposable
         _device.Api.DestroyBuffer(_device.Handle, Buffer, null);
         if (_memory.Handle != 0)
             _device.Api.FreeMemory(_device.Handle, _memory, null);
+    }
+
+    // The first type that has room. Returns it.
+    private int Allocate(IReadOnlyList<int> types, ulong bytes, out DeviceMemory memory)
+    {
+        memory = default;
+        Result result = Result.ErrorOutOfDeviceMemory;
+        foreach (int type in types)
+        {
+            MemoryAllocateFlagsInfo flags = new() { SType = StructureType.MemoryAllocateFlagsInfo, Flags = MemoryAllocateFlags.DeviceAddressBit };
+            MemoryAllocateInfo allocate = new() { SType = StructureType.MemoryAllocateInfo, PNext = _device.Addresses ? &flags : null, AllocationSize = bytes, MemoryTypeIndex = (uint)type };
+            result = _device.Api.AllocateMemory(_device.Handle, &allocate, null, out memory);
+            if (result == Result.Success)
+                return type;
+            if (result is not (Result.ErrorOutOfDeviceMemory or Result.ErrorOutOfHostMemory))
+                break;
+        }
+        VulkanException.Check(result, $"{bytes} bytes on {_device.Info.Name}");
+        return -1;
     }
 
     private ulong DeviceAddress()

@@ -1,5 +1,3 @@
-using Silk.NET.Vulkan;
-
 namespace EdgeLora.Vulkan;
 
 /// <summary>What memory is for.</summary>
@@ -16,13 +14,6 @@ internal enum MemoryUse
 /// <summary>All memory of a device: a few large arenas, given out in ranges. What is freed comes back when the device has done what was enqueued before. Any thread.</summary>
 internal sealed class MemoryPool(VulkanDevice device) : IDisposable
 {
-    private static readonly MemoryPropertyFlags[][] s_preferences =
-    [
-        [MemoryPropertyFlags.DeviceLocalBit | MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit, MemoryPropertyFlags.DeviceLocalBit, MemoryPropertyFlags.None],
-        [MemoryPropertyFlags.DeviceLocalBit | MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit, MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit],
-        [MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit | MemoryPropertyFlags.HostCachedBit, MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit],
-    ];
-
     private readonly Lock _lock = new();
     private readonly List<(Arena Arena, MemoryUse Use)> _arenas = [];
     private readonly Queue<(ulong Value, Allocation Allocation, MemoryUse Use)> _released = [];
@@ -126,7 +117,7 @@ internal sealed class MemoryPool(VulkanDevice device) : IDisposable
             throw new VulkanException(VulkanFault.OutOfMemory, $"{device.Info.Name}: a tensor of {bytes} bytes is larger than a storage buffer may be ({most}); such a device needs buffer device addresses for it");
         if (!device.Addresses && _arenas.Count == Kernels.Arenas)
             throw new VulkanException(VulkanFault.OutOfMemory, $"{device.Info.Name}: without buffer device addresses there are {Kernels.Arenas} storage buffers of {most} bytes at most; another {bytes} bytes do not fit");
-        return new(device, Math.Min(size, most), s_preferences[(int)use], _arenas.Count);
+        return new(device, Math.Min(size, most), use, _arenas.Count);
     }
 
     private long DefaultBytes(MemoryUse use) => use switch

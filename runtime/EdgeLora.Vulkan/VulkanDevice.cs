@@ -73,17 +73,6 @@ internal sealed unsafe class VulkanDevice : IDisposable
         }
     }
 
-    /// <summary>A memory type of <paramref name="bits"/> with all of <paramref name="wanted"/>; -1: there is none.</summary>
-    public int FindMemory(uint bits, MemoryPropertyFlags wanted)
-    {
-        PhysicalDeviceMemoryProperties memory;
-        Api.GetPhysicalDeviceMemoryProperties(Physical, &memory);
-        for (int i = 0; i < memory.MemoryTypeCount; i++)
-            if ((bits & 1u << i) != 0 && (memory.MemoryTypes[i].PropertyFlags & wanted) == wanted)
-                return i;
-        return -1;
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {

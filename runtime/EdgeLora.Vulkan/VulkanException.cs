@@ -41,7 +41,7 @@ public sealed class VulkanException(VulkanFault fault, string message) : Excepti
             Result.ErrorOutOfDeviceMemory => new VulkanException(VulkanFault.OutOfMemory, $"{what}: the device is out of memory"),
             Result.ErrorOutOfHostMemory => new VulkanException(VulkanFault.OutOfMemory, $"{what}: the driver is out of host memory"),
             Result.ErrorDeviceLost => new VulkanException(VulkanFault.DeviceLost, $"{what}: the device was lost"),
-            Result.ErrorIncompatibleDriver => new VulkanException(VulkanFault.NoDriver, $"{what}: no driver for Vulkan 1.2"),
+            Result.ErrorIncompatibleDriver => new VulkanException(VulkanFault.NoDriver, $"there is a Vulkan loader, but no driver for Vulkan 1.2 ({what})"),
             Result.ErrorInitializationFailed => new VulkanException(VulkanFault.NoDriver, $"{what}: the driver did not start"),
             Result.ErrorFeatureNotPresent or Result.ErrorExtensionNotPresent or Result.ErrorLayerNotPresent => new VulkanException(VulkanFault.MissingFeature, $"{what}: {result}"),
             _ => new VulkanException(VulkanFault.Failed, $"{what}: {result}"),

@@ -33,13 +33,14 @@ internal sealed unsafe class VulkanInstance : IDisposable
         }
         if (portable)
             enabled[extensionCount++] = names.Of(Portability);
-        _self = GCHandle.Alloc(this);
+        if (validate)
+            _self = GCHandle.Alloc(this);
         DebugUtilsMessengerCreateInfoEXT debug = new()
         {
             SType = StructureType.DebugUtilsMessengerCreateInfoExt,
             MessageSeverity = DebugUtilsMessageSeverityFlagsEXT.ErrorBitExt,
             MessageType = DebugUtilsMessageTypeFlagsEXT.GeneralBitExt | DebugUtilsMessageTypeFlagsEXT.ValidationBitExt,
-            PUserData = (void*)GCHandle.ToIntPtr(_self),
+            PUserData = validate ? (void*)GCHandle.ToIntPtr(_self) : null,
             PfnUserCallback = new PfnDebugUtilsMessengerCallbackEXT(
                 (delegate* unmanaged[Cdecl]<DebugUtilsMessageSeverityFlagsEXT, DebugUtilsMessageTypeFlagsEXT, DebugUtilsMessengerCallbackDataEXT*, void*, Bool32>)
                 (delegate* unmanaged[Cdecl]<DebugUtilsMessageSeverityFlagsEXT, DebugUtilsMessageTypeFlagsEXT, DebugUtilsMessengerCallbackDataEXT*, void*, uint>)&OnMessage),
@@ -66,7 +67,10 @@ internal sealed unsafe class VulkanInstance : IDisposable
             PNext = validate ? &asked : null,
             Flags = portable ? InstanceCreateFlags.EnumeratePortabilityBitKhr : InstanceCreateFlags.None,
         };
-        VulkanException.Check(Api.CreateInstance(&info, null, out Instance instance), "vkCreateInstance");
+        Result made = Api.CreateInstance(&info, null, out Instance instance);
+        if (made != Result.Success)
+            Dispose();
+        VulkanException.Check(made, "vkCreateInstance");
         Handle = instance;
         if (!validate)
             return;

@@ -4,6 +4,7 @@ using System.Text.Json;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
 using EdgeLora.Models;
+using EdgeLora.Vulkan;
 
 namespace EdgeLora.Cli;
 
@@ -96,7 +97,7 @@ public static class EdgeLoraCommand
     }
 
     private static string Describe(Exception e) => e is IOException or UnauthorizedAccessException or KeyNotFoundException or ArgumentException or InvalidOperationException
-        or NotSupportedException or InvalidDataException or JsonException or ChatTemplateException or OverflowException
+        or NotSupportedException or InvalidDataException or JsonException or ChatTemplateException or OverflowException or VulkanException
         ? e.Message
         : $"{e.GetType().Name}: {e.Message}";
 
