@@ -11,7 +11,7 @@ public sealed class TreePromiseTests
     private const double MergedTolerance = 2e-5;
     private static readonly int[] s_prompt = [0, 29, 202, 303, 300];
 
-    [Theory, InlineData("cpu", 1000), InlineData("vulkan", 100)]
+    [Theory, InlineData("cpu", 1000), InlineData("vulkan", 50)]
     public void Random_walks_away_and_back_give_the_same_bits(string device, int walks)
     {
         using RandomTree tree = new(11);
