@@ -1,3 +1,4 @@
+using EdgeLora.Core;
 using Silk.NET.Vulkan;
 
 namespace EdgeLora.Vulkan;
@@ -26,7 +27,7 @@ public enum VulkanFault
 /// <summary>A Vulkan device could not be used, or stopped working.</summary>
 /// <param name="fault">What kind of fault.</param>
 /// <param name="message">What was asked, what was found.</param>
-public sealed class VulkanException(VulkanFault fault, string message) : Exception(message)
+public sealed class VulkanException(VulkanFault fault, string message) : DeviceException(message)
 {
     /// <summary>What kind of fault.</summary>
     public VulkanFault Fault { get; } = fault;

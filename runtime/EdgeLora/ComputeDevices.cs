@@ -1,33 +1,53 @@
 using EdgeLora.Core;
 using EdgeLora.Cpu;
+using EdgeLora.Models;
 using EdgeLora.Vulkan;
 
 namespace EdgeLora;
 
-/// <summary>The devices of this machine by their ids: <c>cpu</c>, <c>reference</c>, <c>vulkan:N</c> (<c>vulkan</c> is <c>vulkan:0</c>).</summary>
+/// <summary>The devices of this machine by their ids: <c>cpu</c>, <c>reference</c>, <c>vulkan:N</c> (<c>vulkan</c> is <c>vulkan:0</c>), and those of the families that the program adds.</summary>
 public static class ComputeDevices
 {
     private const string Vulkan = "vulkan";
+    private static readonly Lock s_adding = new();
+    private static DeviceFamily[] s_families = [];
+
+    /// <summary>The forms of the ids, for people.</summary>
+    public static string Ids => string.Join(", ", (string[])["cpu, reference, vulkan, vulkan:N", .. s_families.Select(f => f.Ids)]);
+
+    /// <summary>Adds a family of devices, for the whole process; a family of the same name is replaced.</summary>
+    public static void Add(DeviceFamily family)
+    {
+        lock (s_adding)
+            s_families = [.. s_families.Where(f => f.Name != family.Name), family];
+    }
+
+    /// <summary>The family that an id belongs to; null where it is a device of the host's own, or none.</summary>
+    public static DeviceFamily? FamilyOf(string id) => Array.Find(s_families, f => f.IsId(id));
 
     /// <summary>All devices, the default first.</summary>
-    /// <param name="missing">Why there is no Vulkan device; null where there is one.</param>
-    public static IReadOnlyList<DeviceInfo> All(out string? missing)
+    /// <param name="missing">What kinds of device there are none of, and why.</param>
+    public static IReadOnlyList<DeviceInfo> All(out IReadOnlyList<MissingDevice> missing)
     {
         using CpuBackend cpu = new();
-        return
-        [
-            new("cpu", "Managed SIMD", "CPU", cpu.Description, true),
-            .. VulkanDevices.All(out missing).Select(d => new DeviceInfo($"{Vulkan}:{d.Index}", d.Name, Kind(d.Kind), $"Vulkan {d.ApiVersion}, {d.Driver}", false) { Uuid = d.Uuid, MemoryBytes = d.MemoryBytes }),
-            new("reference", "Scalar reference", "CPU", "the specification: slow, for comparing", false),
-        ];
+        List<DeviceInfo> devices = [new("cpu", "Managed SIMD", "CPU", cpu.Description, true)];
+        List<MissingDevice> without = [];
+        devices.AddRange(VulkanDevices.All(out string? why).Select(d => new DeviceInfo($"{Vulkan}:{d.Index}", d.Name, Kind(d.Kind), $"Vulkan {d.ApiVersion}, {d.Driver}", false) { Uuid = d.Uuid, MemoryBytes = d.MemoryBytes }));
+        if (why is not null)
+            without.Add(new("Vulkan", why));
+        foreach (DeviceFamily family in s_families)
+            family.List(devices, without);
+        devices.Add(new("reference", "Scalar reference", "CPU", "the specification: slow, for comparing", false));
+        missing = without;
+        return devices;
     }
 
     /// <summary>Whether an id has the form of a device's; the device need not be there.</summary>
-    public static bool IsId(string id) => id is "cpu" or "reference" || VulkanIndex(id) >= 0;
+    public static bool IsId(string id) => id is "cpu" or "reference" || VulkanIndex(id) >= 0 || FamilyOf(id) is not null;
 
     /// <summary>
-    /// Opens a device, or the first of several ids with commas between that can be opened: a fallback is taken only where it was named. Throws <see cref="ArgumentException"/> for an unknown id,
-    /// <see cref="VulkanException"/> where the only (or last) one cannot be opened.
+    /// Opens a device that runs single ops, or the first of several ids with commas between that can be opened: a fallback is taken only where it was named. Throws <see cref="ArgumentException"/>
+    /// for an unknown id, <see cref="DeviceException"/> where the only (or last) one cannot be opened, or runs whole models only (<see cref="DeviceFamily"/>).
     /// </summary>
     /// <param name="ids">Such as <c>cpu</c>, <c>vulkan:1</c>, <c>vulkan,cpu</c>.</param>
     /// <param name="threads">Threads of the CPU device; 0: one a core.</param>
@@ -37,7 +57,7 @@ public static class ComputeDevices
     {
         string[] all = ids.Split(',', StringSplitOptions.TrimEntries);
         if (Array.Find(all, id => !IsId(id)) is { } unknown)
-            throw new ArgumentException($"device '{unknown}' is not known; expected cpu, reference, vulkan or vulkan:N");
+            throw new ArgumentException($"device '{unknown}' is not known; expected one of {Ids}");
         for (int i = 0; ; i++)
             try
             {
@@ -45,10 +65,11 @@ public static class ComputeDevices
                 {
                     "cpu" => new CpuBackend(threads),
                     "reference" => new ReferenceBackend(),
+                    string id when FamilyOf(id) is not null => throw new DeviceException($"{id} runs whole models, not single operations: this needs another device"),
                     string id => new VulkanBackend(new VulkanOptions { Device = VulkanIndex(id), WatchShaders = watchShaders, ShaderReport = report }),
                 };
             }
-            catch (VulkanException e) when (i + 1 < all.Length)
+            catch (DeviceException e) when (i + 1 < all.Length)
             {
                 report?.Invoke($"{all[i]} cannot be used: {e.Message}; going on with {all[i + 1]}");
             }

@@ -56,7 +56,7 @@ public sealed partial class EdgeHost : IDisposable
     /// <summary>What spans and chat clients call a node: its path; the root by <see cref="BaseName"/>.</summary>
     public string ModelId(string nodePath) => nodePath.Length == 0 ? BaseName : nodePath;
 
-    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="EdgeLora.Vulkan.VulkanException"/> for one that cannot be used.</summary>
+    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used.</summary>
     public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
     {
         options ??= new();

@@ -18,7 +18,7 @@ internal sealed class DeviceArguments
         {
             foreach (string id in (r.GetValueOrDefault<string>() ?? "").Split(',', StringSplitOptions.TrimEntries))
                 if (!ComputeDevices.IsId(id))
-                    r.AddError($"--device {id}: expected cpu, reference, vulkan or vulkan:N; 'edgelora devices' lists those here");
+                    r.AddError($"--device {id}: expected one of {ComputeDevices.Ids}; 'edgelora devices' lists those here");
         });
         _threads.Validators.Add(r =>
         {

@@ -4,7 +4,6 @@ using System.Text.Json;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
 using EdgeLora.Models;
-using EdgeLora.Vulkan;
 
 namespace EdgeLora.Cli;
 
@@ -97,7 +96,7 @@ public static class EdgeLoraCommand
     }
 
     private static string Describe(Exception e) => e is IOException or UnauthorizedAccessException or KeyNotFoundException or ArgumentException or InvalidOperationException
-        or NotSupportedException or InvalidDataException or JsonException or ChatTemplateException or OverflowException or VulkanException
+        or NotSupportedException or InvalidDataException or JsonException or ChatTemplateException or OverflowException or DeviceException
         ? e.Message
         : $"{e.GetType().Name}: {e.Message}";
 

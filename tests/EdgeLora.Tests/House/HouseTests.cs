@@ -13,13 +13,14 @@ public sealed class HouseTests
         ["EdgeLora.Cpu"] = ["EdgeLora.Core"],
         ["EdgeLora.Models"] = ["EdgeLora.Core"],
         ["EdgeLora.Vulkan"] = ["EdgeLora.Core"],
+        ["EdgeLora.Onnx"] = ["EdgeLora.Core", "EdgeLora.Models"],
         ["EdgeLora"] = ["EdgeLora.Models", "EdgeLora.Cpu", "EdgeLora.Vulkan"],
         ["EdgeLora.Extensions.AI"] = ["EdgeLora"],
         ["EdgeLora.Native"] = ["EdgeLora"],
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
-        ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Training"],
-        ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Training"],
-        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Training", "EdgeLora.Cli"],
+        ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
+        ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
+        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Onnx", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
     private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Native", "EdgeLora.Tests"];
@@ -66,6 +67,13 @@ public sealed class HouseTests
             Assert.DoesNotContain(XDocument.Load(p).Descendants("PackageReference"), r => r.Attribute("Version") is not null);
             Assert.True(File.Exists(Path.Combine(Path.GetDirectoryName(p)!, "packages.lock.json")), $"{p}: no packages.lock.json");
         });
+    }
+
+    [Fact]
+    public void Only_its_own_project_uses_ONNX_Runtime()
+    {
+        string own = Path.Combine("runtime", "EdgeLora.Onnx");
+        Assert.DoesNotContain(Sources(), f => !f.Contains(own, StringComparison.Ordinal) && !f.Contains("EdgeLora.Tests", StringComparison.Ordinal) && File.ReadAllText(f).Contains("using Microsoft.ML.OnnxRuntime", StringComparison.Ordinal));
     }
 
     [Fact]

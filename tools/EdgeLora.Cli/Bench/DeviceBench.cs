@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Bench;
 

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using EdgeLora.Cli.Bench;
 using EdgeLora.Core;
+using EdgeLora.Models;
 using Spectre.Console;
 
 namespace EdgeLora.Cli.Verbs;
@@ -46,7 +47,7 @@ internal static class BenchVerb
         {
             foreach (string id in Split(r.GetValueOrDefault<string[]>()))
                 if (!ComputeDevices.IsId(id))
-                    r.AddError($"--device {id}: expected cpu, reference, vulkan or vulkan:N; 'edgelora devices' lists those here");
+                    r.AddError($"--device {id}: expected one of {ComputeDevices.Ids}; 'edgelora devices' lists those here");
         });
         threads.Validators.Add(r =>
         {

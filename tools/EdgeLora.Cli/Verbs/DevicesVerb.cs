@@ -1,4 +1,5 @@
 using System.CommandLine;
+using EdgeLora.Models;
 using Spectre.Console;
 
 namespace EdgeLora.Cli.Verbs;
@@ -13,7 +14,7 @@ internal static class DevicesVerb
         command.Add(json);
         command.SetAction(result =>
         {
-            IReadOnlyList<DeviceInfo> devices = ComputeDevices.All(out string? missing);
+            IReadOnlyList<DeviceInfo> devices = ComputeDevices.All(out IReadOnlyList<MissingDevice> missing);
             if (result.GetValue(json))
             {
                 io.WriteJson(w =>
@@ -34,8 +35,10 @@ internal static class DevicesVerb
                         w.WriteEndObject();
                     }
                     w.WriteEndArray();
-                    if (missing is not null)
-                        w.WriteString("vulkanMissing", missing);
+                    w.WriteStartObject("missing");
+                    foreach (MissingDevice kind in missing)
+                        w.WriteString(kind.Name, kind.Why);
+                    w.WriteEndObject();
                 });
                 return EdgeLoraCommand.Ok;
             }
@@ -43,8 +46,8 @@ internal static class DevicesVerb
             foreach (DeviceInfo device in devices)
                 table.AddRow(new Text(device.Id + (device.IsDefault ? " *" : "")), new Text(device.Name), new Text(device.Kind), new Text(device.MemoryBytes is { } bytes ? FormattableString.Invariant($"{bytes / 1073741824.0:0.0} GiB") : ""), new Text(device.Uuid?.ToString() ?? ""), new Text(device.Detail));
             io.Console().Write(table);
-            if (missing is not null)
-                io.Console().WriteLine($"No Vulkan device: {missing}.");
+            foreach (MissingDevice kind in missing)
+                io.Console().WriteLine($"No {kind.Name} device: {kind.Why}.");
             return EdgeLoraCommand.Ok;
         });
         return command;

@@ -1,6 +1,6 @@
-namespace EdgeLora;
+namespace EdgeLora.Models;
 
-/// <summary>A device that <see cref="EdgeHost"/> can run on.</summary>
+/// <summary>A device that a host can run on.</summary>
 /// <param name="Id">What <c>--device</c> takes.</param>
 /// <param name="Name">For people.</param>
 /// <param name="Kind">CPU, discrete GPU, integrated GPU, virtual GPU, CPU driver.</param>
