@@ -39,7 +39,7 @@ public sealed record PeftModule(string Name, IReadOnlyDictionary<PeftPart, Tenso
 }
 
 /// <summary>
-/// A PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors (or .bin), or the same two things in one <c>.elora</c> file. Tensor names are
+/// A PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors (or .bin), or the same two things in one <c>.elora</c> file, or what an <c>.onnx_adapter</c> file holds of them. Tensor names are
 /// <c>base_model.model.MODULE.PART</c>, PART one of the table in this file; the adapter's own name never is in them. Source: huggingface/peft
 /// utils/save_and_load.py, tuners/lora/layer.py. Opened, its tensors are mapped and nothing is checked against a base yet.
 /// </summary>
@@ -50,6 +50,9 @@ public sealed class PeftAdapter : IDisposable
 
     /// <summary>An <c>.elora</c> file that a folder holds in place of PEFT's two files.</summary>
     public const string EdgeName = "adapter.elora";
+
+    /// <summary>An <c>.onnx_adapter</c> file that a folder holds in place of PEFT's two files.</summary>
+    public const string OnnxName = "adapter.onnx_adapter";
 
     /// <summary>The tensors' file as torch pickled it; read where <see cref="WeightsName"/> is not there.</summary>
     public const string BinaryName = "adapter_model.bin";
@@ -150,16 +153,19 @@ public sealed class PeftAdapter : IDisposable
         return Prefix + module + ending;
     }
 
-    /// <summary>Opens an adapter folder (PEFT's two files, or <c>adapter.elora</c>) or an <c>.elora</c> file. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
+    /// <summary>Opens an adapter folder (PEFT's two files, <c>adapter.elora</c>, or <c>adapter.onnx_adapter</c>) or an <c>.elora</c> or <c>.onnx_adapter</c> file. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
     public static PeftAdapter Open(string path)
     {
         if (System.IO.File.Exists(path) && path.EndsWith(EdgeAdapter.Extension, StringComparison.OrdinalIgnoreCase))
             return OpenEdge(path);
+        if (System.IO.File.Exists(path) && path.EndsWith(OnnxAdapter.Extension, StringComparison.OrdinalIgnoreCase))
+            return OnnxLowRank.Read(path);
         if (!Directory.Exists(path))
             throw new ModelFileException(path, "no such adapter folder");
-        string edge = Path.Combine(path, EdgeName);
-        if (!System.IO.File.Exists(Path.Combine(path, PeftConfigReader.FileName)) && System.IO.File.Exists(edge))
+        if (!IsAdapter(path) && Path.Combine(path, EdgeName) is string edge && System.IO.File.Exists(edge))
             return OpenEdge(edge);
+        if (!IsAdapter(path) && Path.Combine(path, OnnxName) is string onnx && System.IO.File.Exists(onnx))
+            return OnnxLowRank.Read(onnx);
         (PeftConfig config, string json) = ReadConfig(path);
         TensorFile tensors = OpenTensors(path);
         return Assemble(path, config, json, tensors, tensors);
@@ -249,7 +255,7 @@ public sealed class PeftAdapter : IDisposable
         string path = Path.Combine(folder, PeftConfigReader.FileName);
         if (!System.IO.File.Exists(path))
             throw new ModelFileException(folder, System.IO.File.Exists(Path.Combine(folder, "adapter.gguf"))
-                ? $"adapter.gguf: GGUF adapters are not read; expected {PeftConfigReader.FileName} or {EdgeName}"
+                ? $"adapter.gguf: GGUF adapters are not read; expected {PeftConfigReader.FileName}, {EdgeName} or {OnnxName}"
                 : $"{PeftConfigReader.FileName} is missing");
         ReadOnlyMemory<byte> utf8 = Named(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
         return (PeftConfigReader.Parse(folder, utf8), Encoding.UTF8.GetString(utf8.Span));

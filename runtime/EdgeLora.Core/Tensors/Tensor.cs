@@ -61,6 +61,21 @@ public sealed class Tensor
         return new(name, Type, new Shape(dimensions), _storage, _offset + start * rowBytes);
     }
 
+    /// <summary>A copy [columns, rows] of a matrix [rows, columns] of an unblocked type.</summary>
+    public Tensor Transposed()
+    {
+        if (Shape.Rank != 2 || Type.BlockSize() > 1)
+            throw new InvalidOperationException($"{Name}: {Type} {Shape} is no matrix of single elements");
+        int rows = (int)Shape[0], columns = Shape.Columns, size = Type.BlockBytes();
+        ArrayStorage storage = new(checked((int)ByteLength));
+        ReadOnlySpan<byte> source = Bytes;
+        Span<byte> destination = storage.Writable;
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < columns; c++)
+                source.Slice((r * columns + c) * size, size).CopyTo(destination[((c * rows + r) * size)..]);
+        return new(Name, Type, new Shape(columns, rows), storage);
+    }
+
     /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; Q8_0 and Q4_0 are d·q).</summary>
     public float[] ToFloats()
     {

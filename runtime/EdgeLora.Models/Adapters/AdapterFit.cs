@@ -150,7 +150,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
         string label = $"{module.Name}.weight";
         // GGUF stores GPT-2's Conv1D turned; the adapter has it as the checkpoint does.
         if (site is { IsConv1D: true, Linear: { InputMajor: false } linear })
-            return tensors.Take(weight, label, new Shape(linear.Inputs, linear.Outputs)) is { } turned ? AdapterTensors.Transpose(turned) : null;
+            return tensors.Take(weight, label, new Shape(linear.Inputs, linear.Outputs)) is { } turned ? turned.Transposed() : null;
         return tensors.Take(weight, label, AdapterMerge.StoredWeight(site).Shape, site.RowOrder);
     }
 

@@ -45,19 +45,6 @@ internal sealed class AdapterTensors(FaultList faults)
         return new(tensor.Name, tensor.Type, tensor.Shape, storage);
     }
 
-    /// <summary>A copy [columns, rows] of [rows, columns].</summary>
-    public static Tensor Transpose(Tensor tensor)
-    {
-        int rows = (int)tensor.Shape[0], columns = tensor.Shape.Columns, size = tensor.Type.BlockBytes();
-        ArrayStorage storage = new(checked((int)tensor.ByteLength));
-        ReadOnlySpan<byte> source = tensor.Bytes;
-        Span<byte> destination = storage.Writable;
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns; c++)
-                source.Slice((r * columns + c) * size, size).CopyTo(destination[((c * rows + r) * size)..]);
-        return new(tensor.Name, tensor.Type, new Shape(columns, rows), storage);
-    }
-
     // An exponent of all ones is NaN or infinity in every IEEE type.
     private static long FirstNotFinite(Tensor tensor)
     {

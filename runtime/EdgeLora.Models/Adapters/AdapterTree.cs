@@ -6,6 +6,10 @@ namespace EdgeLora.Models;
 public sealed class AdapterTree
 {
     private const int DeepestLevel = 64;
+
+    // Any of them makes a folder a node; GGUF adapters are refused by name when they are read.
+    private static readonly string[] s_adapterFiles = [PeftConfigReader.FileName, PeftAdapter.EdgeName, PeftAdapter.OnnxName, "adapter.gguf"];
+
     private readonly Lock _lock = new();
     private Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
     private List<AdapterNode> _nodes = [];
@@ -53,9 +57,8 @@ public sealed class AdapterTree
     /// <summary>The file that makes a folder a checkpoint of a training run, here and in transformers.</summary>
     public const string TrainerStateName = "trainer_state.json";
 
-    /// <summary>True for a folder (or .elora file) that holds an adapter.</summary>
-    public static bool IsAdapter(string folder) =>
-        File.Exists(Path.Combine(folder, "adapter_config.json")) || File.Exists(Path.Combine(folder, "adapter.elora")) || File.Exists(Path.Combine(folder, "adapter.gguf"));
+    /// <summary>True for a folder that holds an adapter.</summary>
+    public static bool IsAdapter(string folder) => Array.Exists(s_adapterFiles, name => File.Exists(Path.Combine(folder, name)));
 
     /// <summary>The node of this path; empty or <c>/</c> is the root.</summary>
     public AdapterNode? Find(string path) => _byPath.GetValueOrDefault(path.Trim('/'));
@@ -78,7 +81,7 @@ public sealed class AdapterTree
     /// <summary>Adds a node. Throws <see cref="ArgumentException"/> where the path is taken, and for a name that is none.</summary>
     /// <param name="parent">What it builds on.</param>
     /// <param name="name">Its name there.</param>
-    /// <param name="folder">Its folder, or .elora file.</param>
+    /// <param name="folder">Its folder, or .elora or .onnx_adapter file.</param>
     public AdapterNode Mount(AdapterNode parent, string name, string folder)
     {
         if (name.Length == 0 || name is "." or ".." || name.Contains('/') || name.Contains('\\'))
@@ -129,7 +132,7 @@ public sealed class AdapterTree
                 continue;
             AdapterNode node = Add(name, folder, parent);
             if (!IsAdapter(folder))
-                Fault(node, $"{folder}: holds nodes but no adapter: expected adapter_config.json or adapter.elora");
+                Fault(node, $"{folder}: holds nodes but no adapter: expected {PeftConfigReader.FileName}, {PeftAdapter.EdgeName} or {PeftAdapter.OnnxName}");
             Scan(node);
         }
     }

@@ -65,7 +65,7 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>XxHash128 over the file's tensors, 32 hex digits. Reads them all.</summary>
     public string ContentFingerprint => Fingerprint.Of(_file.File);
 
-    /// <summary>Opens a folder or <c>.elora</c> file and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
+    /// <summary>Opens a folder or an <c>.elora</c> or <c>.onnx_adapter</c> file and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
     public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(PeftAdapter.Open(path), sites, name);
 
     /// <summary>Fits an opened adapter to a base. Takes ownership of <paramref name="file"/>, also when it throws <see cref="ModelFileException"/>.</summary>

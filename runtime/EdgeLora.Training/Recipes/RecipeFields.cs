@@ -16,7 +16,7 @@ public static class RecipeFields
     [
         FilePath(["model_name_or_path", "base"], r => r.ModelPath, (r, v) => r with { ModelPath = v }, "The base: a model folder, a .gguf file or a tree folder. It is never written."),
         Text(["parent"], r => r.Parent, (r, v) => r with { Parent = v.Trim('/') }, "The node that a new adapter stands on, a path in the tree such as support/alice; its path's adapters are active and frozen. null: the bare base."),
-        FilePath(["adapter_init", "adapter_name_or_path"], r => r.AdapterInit, (r, v) => r with { AdapterInit = v }, "An adapter folder or .elora file to start from in place of a fresh one; what it says of rank, alpha and targets holds."),
+        FilePath(["adapter_init", "adapter_name_or_path"], r => r.AdapterInit, (r, v) => r with { AdapterInit = v }, "An adapter folder, .elora or .onnx_adapter file to start from in place of a fresh one; what it says of rank, alpha and targets holds."),
         FilePath(["output_dir"], r => r.OutputFolder, (r, v) => r with { OutputFolder = v }, "Where the result, its metrics and its checkpoints go."),
         Switch(["overwrite_output_dir"], r => r.OverwriteOutput, (r, v) => r with { OverwriteOutput = v }, "A fresh start into an output_dir with checkpoints of an earlier run removes them. Else it is refused."),
         Choice(["output_format"], [("peft", AdapterFormat.Peft), ("elora", AdapterFormat.Elora)], r => r.OutputFormat, (r, v) => r with { OutputFormat = v },

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
@@ -54,6 +55,8 @@ internal static class Inspector
         report.Bytes = new FileInfo(path).Length;
         if (extension == EdgeAdapter.Extension)
             Adapter(report, path, model);
+        else if (extension == OnnxAdapter.Extension)
+            Onnx(report, path, model);
         else if (extension == ".gguf")
             Gguf(report, path);
         else if (extension == ".safetensors" || name.EndsWith(".safetensors.index.json", StringComparison.Ordinal))
@@ -67,7 +70,7 @@ internal static class Inspector
         else if (extension == ".json")
             Json(report, path);
         else
-            report.Faults.Add("is of no known format: expected .safetensors, .gguf, .bin, .elora, a tokenizer or a config");
+            report.Faults.Add("is of no known format: expected .safetensors, .gguf, .bin, .elora, .onnx_adapter, a tokenizer or a config");
     }
 
     private static void Tensors(InspectReport report, string format, TensorFile file)
@@ -87,7 +90,7 @@ internal static class Inspector
         report.Kind = "adapter";
         using (PeftAdapter adapter = PeftAdapter.Open(path))
         {
-            report.Format = adapter.Header is null ? "PEFT" : ".elora";
+            report.Format = adapter.Header is not null ? EdgeAdapter.Extension : adapter.FilePath.EndsWith(OnnxAdapter.Extension, StringComparison.OrdinalIgnoreCase) ? OnnxAdapter.Extension : "PEFT";
             Config(report, adapter.Config);
             report.Kind = "adapter";
             report.Take([.. adapter.Tensors.Values]);
@@ -99,8 +102,31 @@ internal static class Inspector
             }
             report.Facts.Add(("modules", adapter.Modules.Count));
         }
-        if (model is null)
-            return;
+        if (model is not null)
+            Fit(report, path, model);
+    }
+
+    // Any tensors may be in it; low-rank pairs make it an adapter.
+    private static void Onnx(InspectReport report, string path, string? model)
+    {
+        using (OnnxAdapter file = OnnxAdapter.Read(path))
+        {
+            report.Kind = "tensors";
+            report.Format = OnnxAdapter.Extension;
+            report.Take([.. file.File.Tensors.Values]);
+            report.Facts.Add(("adapterVersion", file.AdapterVersion));
+            report.Facts.Add(("modelVersion", file.ModelVersion));
+        }
+        using PeftAdapter adapter = PeftAdapter.Open(path);
+        report.Kind = "adapter";
+        report.Facts.Add(("modules", adapter.Modules.Count));
+        report.Facts.Add(("ranks", (IReadOnlyList<string>)[.. adapter.Modules.Keys.Select(adapter.Config.RankOf).Distinct().Order().Select(r => r.ToString(CultureInfo.InvariantCulture))]));
+        if (model is not null)
+            Fit(report, path, model);
+    }
+
+    private static void Fit(InspectReport report, string path, string model)
+    {
         using EdgeHost host = EdgeHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = [] });
         if (PeftAdapter.LayerReplication(path) is { } layers)
         {

@@ -9,21 +9,28 @@ internal static class ConvertVerb
 {
     public static Command Create(CommandIo io)
     {
-        Command command = new("convert", "Convert a PEFT folder to .elora or back, a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder.");
-        Argument<string> from = new("in") { Description = "What to read: an adapter folder, .elora, or .bin." };
-        Argument<string> to = new("out") { Description = "What to write: .elora, .safetensors, or a new folder." };
+        Command command = new("convert", "Convert a PEFT folder to .elora or .onnx_adapter or back, a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder.");
+        Argument<string> from = new("in") { Description = "What to read: an adapter folder, .elora, .onnx_adapter, or .bin." };
+        Argument<string> to = new("out") { Description = "What to write: .elora, .onnx_adapter, .safetensors, or a new folder." };
         Option<string?> tokenizer = new("--tokenizer") { Description = "llama2.c tokenizer file. Default: tok512.bin or tokenizer.bin beside the checkpoint.", HelpName = "file" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
+        Option<string> type = new("--type") { Description = "Of an .onnx_adapter: the type of the graph's inputs, F32 or F16. Default: F32.", DefaultValueFactory = _ => nameof(DType.F32), HelpName = "type" };
+        type.Validators.Add(r =>
+        {
+            if (r.GetValueOrDefault<string>() is not (nameof(DType.F32) or nameof(DType.F16)) and var name)
+                r.AddError($"--type {name}: expected F32 or F16");
+        });
         command.Add(tokenizer);
+        command.Add(type);
         command.Add(json);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             string source = result.GetRequiredValue(from), target = result.GetRequiredValue(to);
             if (result.GetValue(tokenizer) is { } file && !File.Exists(file))
                 throw new FileNotFoundException($"{file}: no such tokenizer file");
-            string what = Convert(source, target, result.GetValue(tokenizer), cancellation);
+            string what = Convert(source, target, result.GetValue(tokenizer), Enum.Parse<DType>(result.GetRequiredValue(type)), cancellation);
             if (result.GetValue(json))
                 io.WriteJson(w =>
                 {
@@ -38,12 +45,12 @@ internal static class ConvertVerb
         return command;
     }
 
-    private static string Convert(string source, string target, string? tokenizer, CancellationToken cancellation)
+    private static string Convert(string source, string target, string? tokenizer, DType type, CancellationToken cancellation)
     {
         bool toElora = Has(target, EdgeAdapter.Extension), toSafetensors = Has(target, ".safetensors");
         if (!File.Exists(source) && !Directory.Exists(source))
             throw new FileNotFoundException($"{source}: no such file or folder");
-        if (AdapterTree.IsAdapter(source) || Has(source, EdgeAdapter.Extension))
+        if (AdapterTree.IsAdapter(source) || Has(source, EdgeAdapter.Extension) || Has(source, OnnxAdapter.Extension))
         {
             using PeftAdapter adapter = PeftAdapter.Open(source);
             if (toElora)
@@ -52,8 +59,13 @@ internal static class ConvertVerb
                 adapter.WriteElora(target, adapter.Header?.Name ?? name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "", cancellation);
                 return "an adapter as .elora";
             }
+            if (Has(target, OnnxAdapter.Extension))
+            {
+                OnnxLowRank.Write(target, adapter, type, cancellation);
+                return $"an adapter as {OnnxAdapter.Extension}, {type}, its scale in B";
+            }
             if (toSafetensors)
-                throw new UsageException("an adapter becomes .elora or a folder: its config would be lost in .safetensors");
+                throw new UsageException("an adapter becomes .elora, .onnx_adapter or a folder: its config would be lost in .safetensors");
             OutputFolder.Write(target, folder => adapter.Write(folder, cancellation));
             return "an adapter as a PEFT folder";
         }
@@ -70,7 +82,7 @@ internal static class ConvertVerb
             OutputFolder.Write(target, folder => Llama2cConvert.ToHuggingFace(source, vocabulary, folder, cancellation));
             return "a llama2.c checkpoint as a Hugging Face folder";
         }
-        throw new UsageException($"{source} -> {target}: expected an adapter folder, .elora or .bin");
+        throw new UsageException($"{source} -> {target}: expected an adapter folder, .elora, .onnx_adapter or .bin");
     }
 
     private static bool Has(string path, string extension) => path.EndsWith(extension, StringComparison.OrdinalIgnoreCase);

@@ -9,7 +9,7 @@ internal static class InspectVerb
     public static Command Create(CommandIo io)
     {
         Command command = new("inspect", "Say what a file or folder is, its tensors, rank, alpha, bytes and fingerprint, and every fault for which a reader refuses it (exit code 1).");
-        Argument<string> path = new("file-or-folder") { Description = "A .safetensors, .gguf, .bin, .elora, tokenizer or config file, or an adapter, model or tree folder." };
+        Argument<string> path = new("file-or-folder") { Description = "A .safetensors, .gguf, .bin, .elora, .onnx_adapter, tokenizer or config file, or an adapter, model or tree folder." };
         Option<string?> model = new("--base") { Description = "Model that an adapter must fit. Default: it is not checked against one.", HelpName = "model" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON with every tensor." };
         command.Add(path);
