@@ -10,6 +10,9 @@ public static class OnnxDevices
 {
     private const string Cpu = "onnx:cpu", Dml = "onnx:dml", DmlProvider = "DmlExecutionProvider";
 
+    /// <summary>The devices as a family that a program adds to its host's: <c>ComputeDevices.Add(OnnxDevices.Family)</c>.</summary>
+    public static DeviceFamily Family { get; } = new("onnx", "onnx:cpu, onnx:dml, onnx:dml:N", IsId, List, (id, threads) => new OnnxBackend(id, threads));
+
     /// <summary>Whether an id has the form of one of these; the device need not be there.</summary>
     public static bool IsId(string id) => id == Cpu || DmlIndex(id) >= 0;
 

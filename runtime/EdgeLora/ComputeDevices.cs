@@ -46,8 +46,8 @@ public static class ComputeDevices
     public static bool IsId(string id) => id is "cpu" or "reference" || VulkanIndex(id) >= 0 || FamilyOf(id) is not null;
 
     /// <summary>
-    /// Opens a device that runs single ops, or the first of several ids with commas between that can be opened: a fallback is taken only where it was named. Throws <see cref="ArgumentException"/>
-    /// for an unknown id, <see cref="DeviceException"/> where the only (or last) one cannot be opened, or runs whole models only (<see cref="DeviceFamily"/>).
+    /// Opens a device, or the first of several ids with commas between that can be opened: a fallback is taken only where it was named. Throws <see cref="ArgumentException"/> for an unknown id,
+    /// <see cref="DeviceException"/> where the only (or last) one cannot be opened.
     /// </summary>
     /// <param name="ids">Such as <c>cpu</c>, <c>vulkan:1</c>, <c>vulkan,cpu</c>.</param>
     /// <param name="threads">Threads of the CPU device; 0: one a core.</param>
@@ -65,7 +65,7 @@ public static class ComputeDevices
                 {
                     "cpu" => new CpuBackend(threads),
                     "reference" => new ReferenceBackend(),
-                    string id when FamilyOf(id) is not null => throw new DeviceException($"{id} runs whole models, not single operations: this needs another device"),
+                    string id when FamilyOf(id) is { } family => family.Open(id, threads),
                     string id => new VulkanBackend(new VulkanOptions { Device = VulkanIndex(id), WatchShaders = watchShaders, ShaderReport = report }),
                 };
             }

@@ -4,6 +4,7 @@ using System.Text.Json;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
 using EdgeLora.Models;
+using EdgeLora.Onnx;
 
 namespace EdgeLora.Cli;
 
@@ -18,6 +19,8 @@ public static class EdgeLoraCommand
     public const int Usage = 2;
 
     private static readonly ParserConfiguration s_parser = new() { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
+
+    static EdgeLoraCommand() => ComputeDevices.Add(OnnxDevices.Family);
 
     /// <summary>Runs one command in process.</summary>
     public static int Invoke(string[] args, TextWriter output, TextWriter error, TextReader? input = null) =>

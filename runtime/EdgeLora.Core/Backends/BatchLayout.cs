@@ -99,21 +99,26 @@ public sealed class KvBuffer : IDisposable
 {
     private readonly IComputeBackend _backend;
     private readonly int _width;
+    private readonly int _planes;
 
     /// <summary>A buffer for <paramref name="layers"/> layers of <paramref name="width"/> = K·Hd floats a token, with room for <paramref name="capacity"/> tokens.</summary>
-    public KvBuffer(IComputeBackend backend, int layers, int width, int capacity)
+    /// <param name="backend">Where it lies.</param>
+    /// <param name="layers">Layers.</param>
+    /// <param name="width">K·Hd.</param>
+    /// <param name="capacity">Tokens.</param>
+    /// <param name="planes">1: a token's heads lie together. K: a head's tokens do.</param>
+    public KvBuffer(IComputeBackend backend, int layers, int width, int capacity, int planes = 1)
     {
-        _backend = backend;
-        _width = width;
+        (_backend, _width, _planes) = (backend, width, planes);
         Keys = new DeviceTensor[layers];
         Values = new DeviceTensor[layers];
         Reserve(Math.Max(1, capacity));
     }
 
-    /// <summary>Per layer [capacity, K·Hd] F32.</summary>
+    /// <summary>Per layer [capacity, K·Hd] F32; of planes [K·capacity, Hd].</summary>
     public DeviceTensor[] Keys { get; }
 
-    /// <summary>Per layer [capacity, K·Hd] F32.</summary>
+    /// <summary>Per layer, as <see cref="Keys"/>.</summary>
     public DeviceTensor[] Values { get; }
 
     /// <summary>Tokens there is room for.</summary>
@@ -142,8 +147,8 @@ public sealed class KvBuffer : IDisposable
         Reserve(tokens);
         for (int layer = 0; layer < Keys.Length; layer++)
         {
-            _backend.Copy(other.Keys[layer], 0, Keys[layer], 0, tokens);
-            _backend.Copy(other.Values[layer], 0, Values[layer], 0, tokens);
+            Copy(other.Keys[layer], other.Capacity, Keys[layer], Capacity, tokens);
+            Copy(other.Values[layer], other.Capacity, Values[layer], Capacity, tokens);
         }
     }
 
@@ -158,12 +163,18 @@ public sealed class KvBuffer : IDisposable
 
     private DeviceTensor Grow(DeviceTensor? old, string name, int capacity)
     {
-        DeviceTensor grown = _backend.Allocate(name, DType.F32, new Shape(capacity, _width));
+        DeviceTensor grown = _backend.Allocate(name, DType.F32, new Shape((long)_planes * capacity, _width / _planes));
         if (old is not null)
         {
-            _backend.Copy(old, 0, grown, 0, Capacity);
+            Copy(old, Capacity, grown, capacity, Capacity);
             old.Dispose();
         }
         return grown;
+    }
+
+    private void Copy(DeviceTensor source, int sourceCapacity, DeviceTensor destination, int destinationCapacity, int tokens)
+    {
+        for (int plane = 0; plane < _planes; plane++)
+            _backend.Copy(source, plane * sourceCapacity, destination, plane * destinationCapacity, tokens);
     }
 }

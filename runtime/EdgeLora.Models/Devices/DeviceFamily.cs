@@ -1,3 +1,5 @@
+using EdgeLora.Core;
+
 namespace EdgeLora.Models;
 
 /// <summary>
@@ -8,12 +10,5 @@ namespace EdgeLora.Models;
 /// <param name="Ids">The forms of an id, for people: <c>onnx:cpu or onnx:dml:N</c>.</param>
 /// <param name="IsId">Whether an id has the form of one of its devices; the device need not be there.</param>
 /// <param name="List">Adds those that are here to the first list, and what is missing to the second.</param>
-/// <param name="Load">Loads a base onto the device of an id. Throws <see cref="Core.DeviceException"/> where there is none, <see cref="Core.ModelFileException"/> for a base it cannot run.</param>
-public sealed record DeviceFamily(string Name, string Ids, Func<string, bool> IsId, Action<List<DeviceInfo>, List<MissingDevice>> List, LoadModel Load);
-
-/// <summary>Loads a base onto a device.</summary>
-/// <param name="device">The device's id.</param>
-/// <param name="checkpoint">The base.</param>
-/// <param name="layers">For layer_replication: which of the base's layers make up the model; null: all in order.</param>
-/// <param name="threads">Threads where the device is the CPU; 0: one a core.</param>
-public delegate ICausalLM LoadModel(string device, BaseCheckpoint checkpoint, int[]? layers, int threads);
+/// <param name="Open">Opens the device of an id, with so many threads where it is the CPU (0: one a core). Throws <see cref="DeviceException"/> where there is none.</param>
+public sealed record DeviceFamily(string Name, string Ids, Func<string, bool> IsId, Action<List<DeviceInfo>, List<MissingDevice>> List, Func<string, int, IComputeBackend> Open);

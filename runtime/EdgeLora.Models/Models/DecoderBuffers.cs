@@ -81,13 +81,7 @@ internal sealed class DecoderBuffers : IDisposable
     public void WriteAngles(ReadOnlySpan<int> positions, RopeFrequencies rope)
     {
         int pairs = rope.Frequencies.Length;
-        for (int t = 0; t < positions.Length; t++)
-            for (int i = 0; i < pairs; i++)
-            {
-                (double sin, double cos) = Math.SinCos(positions[t] * rope.Frequencies[i]);
-                _cos[t * pairs + i] = (float)(cos * rope.AttentionFactor);
-                _sin[t * pairs + i] = (float)(sin * rope.AttentionFactor);
-            }
+        rope.WriteAngles(positions, _cos, _sin);
         _backend.Write(_cos.AsSpan(0, positions.Length * pairs), Cos, 0);
         _backend.Write(_sin.AsSpan(0, positions.Length * pairs), Sin, 0);
     }

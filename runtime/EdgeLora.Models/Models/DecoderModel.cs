@@ -26,10 +26,14 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         _pass = new(weights, config, Sites, checkpoint.Pairs, backend, 16);
         _headInput = backend.Allocate("head input", DType.F32, new Shape(HeadRows, config.HiddenSize));
         _logits = backend.Allocate("logits", DType.F32, new Shape(HeadRows, config.Vocabulary));
+        Whole = (backend as IWholeModelBackend)?.Compile(this);
     }
 
     /// <summary>The backend it runs on.</summary>
     public IComputeBackend Backend { get; }
+
+    /// <summary>What runs it where the backend runs whole models; null where it runs op by op.</summary>
+    public ICausalLM? Whole { get; }
 
     /// <inheritdoc/>
     public ModelConfig Config { get; }
@@ -79,11 +83,16 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
     public IForwardPass CreatePass(IComputeBackend backend, int rows) => new DecoderPass(_weights, Config, Sites, _checkpoint.Pairs, backend, rows);
 
     /// <inheritdoc/>
-    public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);
+    public KvBuffer CreateCache(int capacity) => Whole?.CreateCache(capacity) ?? new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);
 
     /// <inheritdoc/>
     public void Forward(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits, HiddenObserver? observer = null)
     {
+        if (Whole is not null)
+        {
+            Whole.Forward(batch, logitRows, logits, observer);
+            return;
+        }
         int rows = batch.Rows;
         _pass.Reserve(rows);
         _pass.Embed(batch);
@@ -99,6 +108,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
     /// <inheritdoc/>
     public void Dispose()
     {
+        Whole?.Dispose();
         _pass.Dispose();
         _headInput.Dispose();
         _logits.Dispose();

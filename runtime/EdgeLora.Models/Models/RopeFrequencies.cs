@@ -7,6 +7,19 @@ namespace EdgeLora.Models;
 /// <param name="AttentionFactor">Factor on cos and sin: 1 but for yarn.</param>
 public sealed record RopeFrequencies(double[] Frequencies, double AttentionFactor)
 {
+    /// <summary>Cosines and sines of every position's angles, attention factor included: [T, r/2] each, computed in F64.</summary>
+    public void WriteAngles(ReadOnlySpan<int> positions, Span<float> cos, Span<float> sin)
+    {
+        int pairs = Frequencies.Length;
+        for (int t = 0; t < positions.Length; t++)
+            for (int i = 0; i < pairs; i++)
+            {
+                (double s, double c) = Math.SinCos(positions[t] * Frequencies[i]);
+                cos[t * pairs + i] = (float)(c * AttentionFactor);
+                sin[t * pairs + i] = (float)(s * AttentionFactor);
+            }
+    }
+
     /// <summary>
     /// Reads <c>rope_parameters</c> (or the older <c>rope_scaling</c> beside <c>rope_theta</c>): default, linear, llama3, yarn (arXiv:2309.00071).
     /// Throws <see cref="ModelFileException"/> for another type.

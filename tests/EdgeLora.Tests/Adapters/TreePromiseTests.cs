@@ -35,7 +35,7 @@ public sealed class TreePromiseTests
         }
     }
 
-    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    [Theory, InlineData("cpu"), InlineData("vulkan"), InlineData("onnx:cpu")]
     public void An_empty_path_is_the_base_bit_for_bit_also_beside_adapters(string device)
     {
         using RandomTree tree = new(13);
@@ -93,7 +93,7 @@ public sealed class TreePromiseTests
         }));
     }
 
-    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    [Theory, InlineData("cpu"), InlineData("vulkan"), InlineData("onnx:cpu")]
     public void Segments_a_fused_overlay_and_the_sum_of_a_blend_agree(string device)
     {
         using EdgeHost host = Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), device);
@@ -107,7 +107,7 @@ public sealed class TreePromiseTests
         Assert.True(GoldenError.Relative(halves, whole) <= MergedTolerance);
     }
 
-    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    [Theory, InlineData("cpu"), InlineData("vulkan"), InlineData("onnx:cpu")]
     public void The_store_stays_within_its_budget_and_evicts_the_least_recently_used_but_no_ancestor_in_use(string device)
     {
         using RandomTree tree = new(15);
@@ -132,7 +132,7 @@ public sealed class TreePromiseTests
         Assert.NotNull(host.Enter("p1/c"));
     }
 
-    [Theory, InlineData("cpu"), InlineData("vulkan")]
+    [Theory, InlineData("cpu"), InlineData("vulkan"), InlineData("onnx:cpu")]
     public void Keeping_keys_and_values_replays_nothing_and_recomputing_afterwards_is_exact(string device)
     {
         using EdgeHost host = Open(Path.Combine(SharedFolder.Repository, "adapters", "nano"), device);

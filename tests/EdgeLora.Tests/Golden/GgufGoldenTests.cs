@@ -38,7 +38,7 @@ public sealed class GgufGoldenTests
         Assert.Contains("Q5_1", e.Message);
     }
 
-    private static void Check(string folder, string file, IComputeBackend backend) => Check(folder, $"fixtures/gguf/{folder}/{file}.gguf", file.Replace("-big-endian", ""), backend);
+    internal static void Check(string folder, string file, IComputeBackend backend) => Check(folder, $"fixtures/gguf/{folder}/{file}.gguf", file.Replace("-big-endian", ""), backend);
 
     private static void Check(string folder, string file, string column, IComputeBackend backend)
     {

@@ -79,10 +79,10 @@ public sealed class OnnxDeviceTests
     }
 
     [Fact]
-    public void A_family_that_is_added_is_listed_before_the_reference_and_runs_no_single_operations()
+    public void A_family_that_is_added_is_listed_before_the_reference_and_opened_by_its_ids()
     {
         DeviceInfo one = new("test:one", "One", "CPU", "", false);
-        ComputeDevices.Add(new("test", "test:one", id => id == one.Id, (devices, missing) => { devices.Add(one); missing.Add(new("test:two", "it is for a test")); }, (_, _, _, _) => throw new DeviceException("for a test")));
+        ComputeDevices.Add(new("test", "test:one", id => id == one.Id, (devices, missing) => { devices.Add(one); missing.Add(new("test:two", "it is for a test")); }, (_, _) => throw new DeviceException("for a test")));
         IReadOnlyList<DeviceInfo> all = ComputeDevices.All(out IReadOnlyList<MissingDevice> absent);
         Assert.Contains(one, all);
         Assert.Equal("reference", all[^1].Id);
@@ -90,7 +90,7 @@ public sealed class OnnxDeviceTests
         Assert.True(ComputeDevices.IsId("test:one"));
         Assert.False(ComputeDevices.IsId("test:two"));
         Assert.Contains("test:one", Assert.Throws<ArgumentException>(() => ComputeDevices.Open("test:two")).Message);
-        Assert.Contains("runs whole models", Assert.Throws<DeviceException>(() => ComputeDevices.Open("test:one")).Message);
+        Assert.Contains("for a test", Assert.Throws<DeviceException>(() => ComputeDevices.Open("test:one")).Message);
         List<string> said = [];
         using IComputeBackend next = ComputeDevices.Open("test:one, reference", report: said.Add);
         Assert.IsType<ReferenceBackend>(next);

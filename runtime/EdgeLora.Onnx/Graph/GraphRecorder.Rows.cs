@@ -1,0 +1,109 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Onnx;
+
+// Ops on rows: norms, positions, attention, nonlinearities.
+internal sealed partial class GraphRecorder
+{
+    private string _keys = "", _values = "";
+
+    /// <inheritdoc/>
+    public void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => Norm(site, x, y, "SimplifiedLayerNormalization");
+
+    /// <inheritdoc/>
+    public void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => Norm(site, x, y, "LayerNormalization");
+
+    /// <inheritdoc/>
+    public void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x)
+    {
+        // The angles come by row, so that row t of the table is row t of the batch: position 0 and those after it.
+        List<OnnxAttribute> attributes = [("interleaved", pairs == RopePairs.Adjacent ? 1L : 0L), ("num_heads", (long)(x.Columns / headSize))];
+        if (cos.Columns * 2 != headSize)
+            attributes.Add(("rotary_embedding_dim", cos.Columns * 2L));
+        string rotated = _graph.Node("RotaryEmbedding", [Reshape(Value(x), 1, -1, x.Columns), Ints([0]), Value(cos), Value(sin)], Fresh(x.Name), OnnxGraph.Microsoft, [.. attributes]);
+        Set(x, Reshape(rotated, -1, x.Columns), OpNames.Rope(x));
+    }
+
+    /// <inheritdoc/>
+    public void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values) => (_keys, _values) = (Value(keys), Value(values));
+
+    /// <inheritdoc/>
+    public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y)
+    {
+        if (!shape.Causal || shape.HeadSize % 8 != 0)
+            throw new NotSupportedException($"layer {layer}: attention {(shape.Causal ? $"with heads of {shape.HeadSize}, no multiple of 8," : "that sees what follows")} cannot be a GroupQueryAttention");
+        int sequences = Rows, kv = shape.KvHeads * shape.HeadSize, width = shape.Heads * shape.HeadSize;
+        string[] queries = Sequences(Value(q), width), keys = Sequences(_keys, kv), values = Sequences(_values, kv), mixed = new string[sequences];
+        OnnxAttribute[] attributes =
+        [
+            ("num_heads", (long)shape.Heads), ("kv_num_heads", (long)shape.KvHeads), ("scale", shape.Scale), ("do_rotary", 0L),
+            ("local_window_size", shape.Window > 0 ? shape.Window : -1L),
+        ];
+        OnnxDimension[] cache = [1, shape.KvHeads, "C", shape.HeadSize];
+        for (int s = 0; s < sequences; s++)
+        {
+            // Each sequence has room of its own.
+            cache[2] = StepNames.Of(_plan, s, "C");
+            string pastKeys = StepInput(StepNames.PastKeys(_plan, s, layer), _type, cache), pastValues = StepInput(StepNames.PastValues(_plan, s, layer), _type, cache);
+            string length = StepInput(StepNames.Length(_plan, s), OnnxType.Int32, 1), total = StepInput(StepNames.Total(_plan, s), OnnxType.Int32);
+            string presentKeys = StepNames.PresentKeys(_plan, s, layer), presentValues = StepNames.PresentValues(_plan, s, layer);
+            mixed[s] = Fresh("mixed");
+            _graph.Node("GroupQueryAttention", [queries[s], keys[s], values[s], pastKeys, pastValues, length, total], [mixed[s], presentKeys, presentValues], OnnxGraph.Microsoft, attributes);
+            _graph.Output(presentKeys, _type, cache);
+            _graph.Output(presentValues, _type, cache);
+        }
+        string joined = sequences == 1 ? mixed[0] : _graph.Node("Concat", mixed, Fresh("mixed"), "", ("axis", 0L));
+        Set(y, Reshape(joined, -1, width), OpNames.Attention(layer));
+    }
+
+    /// <inheritdoc/>
+    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Set(y, Multiply(Silu(Value(gate)), Value(up)), OpNames.SwiGlu);
+
+    /// <inheritdoc/>
+    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
+    {
+        string value = Value(x);
+        Set(y, kind switch
+        {
+            Activation.Gelu => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "none")),
+            Activation.GeluTanh => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "tanh")),
+            Activation.Relu => _graph.Node("Relu", [value], Fresh("relu")),
+            Activation.Silu => Silu(value),
+            _ => _graph.Node("Tanh", [value], Fresh("tanh")),
+        }, OpNames.Activate(kind));
+    }
+
+    /// <inheritdoc/>
+    public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Set(z, Sum(Value(x), Value(y)), OpNames.Add(x, y));
+
+    private void Norm(NormSite site, DeviceTensor x, DeviceTensor y, string op)
+    {
+        string gain = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [site.Width], adapter => adapter.Weight) ?? Weight(site.Name + ".weight", _weights.Computed(site.Gain));
+        string? bias = PathTensor(site.Index, s => s.Bias, site.Name + ".bias", [site.Width], adapter => adapter.Bias) ?? (site.Bias is { } stored ? Weight(site.Name + ".bias", _weights.Computed(stored)) : null);
+        int pieces = x.Columns / site.Width;
+        string input = pieces == 1 ? Value(x) : Reshape(Value(x), -1, pieces, site.Width);
+        string[] inputs = op == "LayerNormalization" && bias is not null ? [input, gain, bias] : [input, gain];
+        string value = _graph.Node(op, inputs, Fresh(y.Name), "", ("axis", -1L), ("epsilon", site.Epsilon), ("stash_type", 1L));
+        if (op != "LayerNormalization" && bias is not null)
+            value = Sum(value, bias);
+        Set(y, pieces == 1 ? value : Reshape(value, -1, x.Columns), site.Name);
+    }
+
+    // [rows, width] as one tensor [1, rows of the sequence, width] a sequence.
+    private string[] Sequences(string value, int width)
+    {
+        if (_plan.Sequences <= 1)
+            return [Reshape(value, 1, -1, width)];
+        string[] parts = new string[_plan.Sequences];
+        for (int s = 0; s < parts.Length; s++)
+            parts[s] = Fresh("sequence");
+        _graph.Node("Split", [Reshape(value, _plan.Sequences, 1, width)], parts, "", ("axis", 0L), ("num_outputs", (long)parts.Length));
+        return parts;
+    }
+
+    private string Silu(string value) => Multiply(value, _graph.Node("Sigmoid", [value], Fresh("sigmoid")));
+
+    private string Multiply(string x, string y) => _graph.Node("Mul", [x, y], Fresh("product"));
+
+    private string Sum(string x, string y) => _graph.Node("Add", [x, y], Fresh("sum"));
+}

@@ -1,0 +1,68 @@
+using EdgeLora.Core;
+using Microsoft.ML.OnnxRuntime;
+
+namespace EdgeLora.Onnx;
+
+/// <summary>
+/// The base's weights as initializers of every graph of one model: F32 (and F16 in an F16 graph) where the checkpoint is mapped, without a copy; F16 and BF16 widened, Q8_0 and Q4_0 laid out anew, in memory, once.
+/// A table of embeddings stays as it is stored.
+/// </summary>
+/// <param name="activations">What graphs compute in: Float or Float16.</param>
+internal sealed class GraphWeights(OnnxType activations) : IDisposable
+{
+    // Never opened: every external initializer is given to the session. ONNX Runtime wants the file to be there nevertheless.
+    private static readonly string s_file = Path.GetFileName(Environment.ProcessPath!), s_folder = Path.GetDirectoryName(Environment.ProcessPath!)!;
+
+    private readonly Dictionary<(DeviceTensor, string), GraphTensor> _tensors = [];
+    private readonly Dictionary<DeviceTensor, BlockLayout> _blocks = [];
+    private readonly Dictionary<string, GraphTensor> _byName = new(StringComparer.Ordinal);
+
+    /// <summary>What graphs compute in.</summary>
+    public OnnxType Activations => activations;
+
+    /// <summary>A weight in the type that graphs compute in, its stored dimensions.</summary>
+    public GraphTensor Computed(DeviceTensor weight) => Get(weight, "computed", host => GraphTensor.TypeOf(weight.Type) == activations
+        ? GraphTensor.Of(host, weight.Shape.Dimensions)
+        : GraphTensor.Of(weight.ToFloats(), activations, weight.Shape.Dimensions));
+
+    /// <summary>A weight of a float type as it is stored.</summary>
+    public GraphTensor Stored(DeviceTensor weight) => Get(weight, "stored", host => GraphTensor.Of(host, weight.Shape.Dimensions));
+
+    /// <summary>A quantised weight's blocks and scales.</summary>
+    public BlockLayout Blocks(DeviceTensor weight)
+    {
+        if (!_blocks.TryGetValue(weight, out BlockLayout? layout))
+            _blocks[weight] = layout = BlockLayout.Of((HostTensor)weight, activations);
+        return layout;
+    }
+
+    /// <summary>Declares a tensor of this model in a graph under <paramref name="name"/>, which is the same in every graph.</summary>
+    public string Declare(OnnxGraph graph, string name, GraphTensor tensor)
+    {
+        if (_byName.TryAdd(name, tensor) || ReferenceEquals(_byName[name], tensor))
+            return graph.External(name, tensor.Type, tensor.Shape, s_file, 0, tensor.ByteLength);
+        throw new InvalidOperationException($"{name}: names two weights");
+    }
+
+    /// <summary>Gives a session the tensors that its graph declares.</summary>
+    public void AddTo(SessionOptions options, IEnumerable<string> names)
+    {
+        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", s_folder);
+        foreach (string name in names)
+            options.AddInitializer(name, _byName[name].Value);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (GraphTensor tensor in _byName.Values)
+            tensor.Dispose();
+    }
+
+    private GraphTensor Get(DeviceTensor weight, string form, Func<HostTensor, GraphTensor> make)
+    {
+        if (!_tensors.TryGetValue((weight, form), out GraphTensor? tensor))
+            _tensors[(weight, form)] = tensor = make((HostTensor)weight);
+        return tensor;
+    }
+}

@@ -1,0 +1,17 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Onnx;
+
+/// <summary>What one path gives to graphs, made once and bound by every graph of its shape: products joined by rank in memory of their own, whole tensors where they lie.</summary>
+internal sealed class PathTensors(SiteTable path)
+{
+    private readonly Dictionary<string, GraphTensor?> _tensors = new(StringComparer.Ordinal);
+
+    /// <summary>The tensor of an input; null: its default stands.</summary>
+    public GraphTensor? Of(AdapterInput input)
+    {
+        if (!_tensors.TryGetValue(input.Key, out GraphTensor? tensor))
+            _tensors[input.Key] = tensor = input.Tensor(path);
+        return tensor;
+    }
+}

@@ -1,0 +1,31 @@
+using EdgeLora.Core;
+using EdgeLora.Models;
+using EdgeLora.Onnx;
+using EdgeLora.Tests.Golden;
+using Xunit;
+
+namespace EdgeLora.Tests.Onnx;
+
+/// <summary>The golden numbers of every decoder and adapter (as in <see cref="ModelGoldenTests"/>, <see cref="AdapterGoldenTests"/>, <see cref="GgufGoldenTests"/>), on ONNX Runtime's CPU.</summary>
+public sealed class OnnxGoldenTests
+{
+    [Theory, MemberData(nameof(ModelGoldenTests.Models), MemberType = typeof(ModelGoldenTests))]
+    public void Decoders_give_the_reference_library_s_numbers(string name)
+    {
+        using OnnxBackend backend = new("onnx:cpu");
+        IReadOnlyList<GoldenError> errors = ModelGolden.Verify(SharedFolder.Require("fixtures/models/" + name), backend);
+        Assert.True(errors.Count >= 6, $"{name}: only {errors.Count} comparisons");
+        Assert.All(errors, e => Assert.True(e.Passed, $"{name} {e.Tensor}: error {e.Error:g3}, tolerance {e.Tolerance:g3}"));
+    }
+
+    [Theory, MemberData(nameof(AdapterGoldenTests.Adapters), MemberType = typeof(AdapterGoldenTests))]
+    public void Adapters_give_PEFT_s_numbers(string name)
+    {
+        IReadOnlyList<GoldenError> errors = AdapterGolden.Verify(SharedFolder.Require("fixtures/peft/" + name), () => new OnnxBackend("onnx:cpu"));
+        Assert.True(errors.Count >= 2, $"{name}: only {errors.Count} comparisons");
+        Assert.All(errors, e => Assert.True(e.Passed, $"{name} {e.Tensor}: error {e.Error:g3}, tolerance {e.Tolerance:g3}"));
+    }
+
+    [Theory, MemberData(nameof(GgufGoldenTests.Files), MemberType = typeof(GgufGoldenTests))]
+    public void GGUF_bases_give_the_logits_of_their_weights(string folder, string file) => GgufGoldenTests.Check(folder, file, new OnnxBackend("onnx:cpu"));
+}
