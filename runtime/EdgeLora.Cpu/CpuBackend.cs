@@ -4,7 +4,7 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// Managed SIMD on all cores: the embedded default. Weights stay in their stored form, mapped. A row's bits do not depend on the rows beside it,
+/// Managed SIMD on all cores: the embedded default. Weights of linear layers are packed when a layer first uses them, in as many bytes; all others stay in their stored form, mapped. A row's bits do not depend on the rows beside it,
 /// on how a prompt is cut, or on the thread count. Ops may be called from any thread, one at a time; after the first calls nothing is allocated.
 /// </summary>
 public sealed unsafe partial class CpuBackend : ITrainingBackend
@@ -61,7 +61,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
 
     /// <inheritdoc/>
     public DeviceTensor Upload(Tensor tensor) => tensor.Type.IsWeight()
-        ? new HostTensor(tensor)
+        ? new CpuTensor(tensor)
         : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
 
     /// <inheritdoc/>
@@ -117,6 +117,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
         {
             try
             {
+                Pack(batch, site);
                 long work = _kernels.LinearPrepare(_plan, batch, site, Pointer.In(x), x.Columns, Pointer.Out(y), y.Columns);
                 RunLinear(work);
             }
@@ -201,6 +202,32 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
             _statistics.Dispose();
             foreach (Scratch scratch in _scratch)
                 scratch.Dispose();
+        }
+    }
+
+    // Brings the weights that the batch's paths use at a site into the order in which products read them, once.
+    private void Pack(BatchLayout batch, LinearSite site)
+    {
+        if (site.InputMajor)
+            return;
+        Pack(site.Weight);
+        foreach (RowGroup group in batch.Groups)
+            if (group.Path[site.Index]?.Weight is { } own)
+                Pack(own);
+    }
+
+    private void Pack(DeviceTensor weight)
+    {
+        if (weight is not CpuTensor { Packed: null } tensor || tensor.ToFill() is not { } packed)
+            return;
+        RunRegion(&Fill, (tensor, packed), weight.ByteLength);
+        tensor.Fill(packed);
+
+        static void Fill(object context, int part, int parts)
+        {
+            (CpuTensor tensor, PackedWeight packed) = ((CpuTensor, PackedWeight))context;
+            (int first, int last) = WorkerPool.Split(packed.Panels, part, parts);
+            packed.Fill(Pointer.Bytes(tensor), first, last);
         }
     }
 

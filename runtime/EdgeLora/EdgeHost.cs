@@ -150,7 +150,8 @@ public sealed partial class EdgeHost : IDisposable
     private static Tokenizer? ReadTokenizer(string path, BaseCheckpoint checkpoint)
     {
         if (checkpoint.Container is GgufFile gguf)
-            return gguf.Metadata.ContainsKey("tokenizer.ggml.model") ? Tokenizer.FromGguf(gguf.Metadata, path) : null;
+            // llama.cpp's word for a file that has none.
+            return gguf.Metadata.TryGetValue("tokenizer.ggml.model", out object? model) && model is not "no_vocab" ? Tokenizer.FromGguf(gguf.Metadata, path) : null;
         return File.Exists(Path.Combine(path, "tokenizer.json")) || File.Exists(Path.Combine(path, "tokenizer.model")) || File.Exists(Path.Combine(path, "vocab.json"))
             ? Tokenizer.Load(path)
             : null;

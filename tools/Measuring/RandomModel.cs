@@ -39,6 +39,9 @@ internal static class RandomModel
             ["llama.attention.head_count_kv"] = (uint)shape.KvHeads,
             ["llama.attention.layer_norm_rms_epsilon"] = LlamaShape.NormEpsilon,
             ["llama.rope.freq_base"] = LlamaShape.RopeTheta,
+            ["llama.vocab_size"] = (uint)shape.Vocabulary,
+            // llama.cpp opens no file without: there is none.
+            ["tokenizer.ggml.model"] = "no_vocab",
         };
         GgufFile.Write(path, metadata, [.. plan.Weights.Select((w, i) => Random(GgufNames.ToGguf(architecture, w.Name)!, w.Shape, w.Role == WeightRole.Gain ? DType.F32 : type, i, w.Role == WeightRole.Gain))]);
     }

@@ -34,7 +34,7 @@ public abstract class DeviceTensor(string name, DType type, Shape shape) : IDisp
 }
 
 /// <summary>A tensor in host memory: a view of a mapped file (read-only) or a buffer of its own. Used by the Reference and Cpu backends.</summary>
-public sealed class HostTensor : DeviceTensor
+public class HostTensor : DeviceTensor
 {
     private readonly Tensor _tensor;
     private readonly ArrayStorage? _own;
@@ -51,6 +51,9 @@ public sealed class HostTensor : DeviceTensor
 
     /// <summary>The stored bytes.</summary>
     public ReadOnlySpan<byte> Bytes => _tensor.Bytes;
+
+    /// <summary>Whether the bytes are pages of a mapped file, which can be read again.</summary>
+    public bool IsMapped => _tensor.IsMapped;
 
     /// <summary>Bytes of a buffer of its own. Throws <see cref="InvalidOperationException"/> for a view of a file: the base is never written.</summary>
     public Span<byte> WritableBytes => _own is not null ? _own.Writable : throw new InvalidOperationException($"{Name}: is read-only");

@@ -38,6 +38,9 @@ public sealed class Tensor
     /// <summary>Stored bytes.</summary>
     public long ByteLength { get; }
 
+    /// <summary>Whether the bytes are pages of a mapped file.</summary>
+    public bool IsMapped => _storage is MappedFile { IsMapped: true };
+
     /// <summary>The stored bytes.</summary>
     public ReadOnlySpan<byte> Bytes => _storage.Bytes(_offset, (int)ByteLength);
 

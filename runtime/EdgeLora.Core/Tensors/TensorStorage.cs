@@ -62,6 +62,9 @@ public sealed class MappedFile : TensorStorage
         return new Scope();
     }
 
+    /// <summary>False for a copy in memory, and for an empty file.</summary>
+    public bool IsMapped => _file is not null;
+
     /// <summary>The path that was mapped.</summary>
     public string FilePath { get; }
 

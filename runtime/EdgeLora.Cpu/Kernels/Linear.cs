@@ -71,7 +71,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
     public static void Products(object context, int part, int parts)
     {
         LinearPlan plan = (LinearPlan)context;
-        (int start, int end) = Range(plan.Outputs, part, parts);
+        (int start, int end) = Range(plan.Outputs, part, parts, PackedWeight.Panel, few: plan.Products[0].Rows <= PackedProduct<O, V>.MostRows);
         if (start == end)
             return;
         float* scratch = plan.Scratch[part].Reserve(0);
@@ -82,7 +82,11 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
             for (int t = 0; t < rows; t += BlockRows, row += block.Rows)
             {
                 block.Rows = Math.Min(BlockRows, rows - t);
-                if (block.InputMajor)
+                if (block.Packed is not null && block.Rows > PackedProduct<O, V>.MostRows)
+                    PackedPanels<O, V>.Run(block, start, end, scratch);
+                else if (block.Packed is not null)
+                    PackedProduct<O, V>.Run(block, start, end, scratch);
+                else if (block.InputMajor)
                     ColumnProduct<O, V>.Run(block, start, end, scratch);
                 else
                     RowProduct<O, V>.Run(block, start, end, scratch);
@@ -117,6 +121,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         {
             ref Product product = ref plan.AddProduct();
             product = new Product { Weight = bytes, Type = weight.Type, InputMajor = site.InputMajor, Inputs = site.Inputs, Outputs = site.Outputs };
+            product.Packed = (weight as CpuTensor)?.Packed;
             product.X = x;
             product.XStride = xStride;
             product.Rows = rows;
@@ -147,7 +152,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * site.Inputs;
             }
         AddDowns(plan, site.Inputs, down, masked);
-        long each = Math.Max(RowProduct<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(site.Outputs)) + LowRank<O, V>.ScratchFloats(maxRank);
+        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(site.Inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(site.Outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
         foreach (Scratch scratch in plan.Scratch)
             scratch.Reserve(each);
         long work = 0;
@@ -156,10 +161,10 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         return work;
     }
 
-    // Whole tiles for wide layers; four outputs for narrow ones, so that all threads get some.
-    private static (int Start, int End) Range(int outputs, int part, int parts)
+    // Whole tiles for wide layers and many rows; else panels, or four outputs where there are few, so that all threads get some.
+    private static (int Start, int End) Range(int outputs, int part, int parts, int panel = 4, bool few = false)
     {
-        int unit = outputs >= 96 * parts ? 48 : 4;
+        int unit = outputs >= 96 * parts && !few ? 48 : panel;
         (int start, int end) = WorkerPool.Split((outputs + unit - 1) / unit, part, parts);
         return (start * unit, Math.Min(outputs, end * unit));
     }

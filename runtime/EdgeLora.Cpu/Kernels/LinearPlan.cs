@@ -50,6 +50,7 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     /// <summary>Forgets the call, so that adapters may be collected.</summary>
     public void Clear()
     {
+        Array.Clear(Products, 0, ProductCount);
         Array.Clear(Finishes, 0, FinishCount);
         Array.Clear(Masks, 0, MaskCount);
         ProductCount = BaseCount = FinishCount = MaskCount = 0;

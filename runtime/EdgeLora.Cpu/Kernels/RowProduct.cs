@@ -9,6 +9,9 @@ internal unsafe struct Product
     /// <summary>W as stored.</summary>
     public byte* Weight;
 
+    /// <summary>W packed; null where it is read as stored.</summary>
+    public PackedWeight? Packed;
+
     /// <summary>Type of W.</summary>
     public DType Type;
 

@@ -36,6 +36,15 @@ internal unsafe interface ILanes<V> where V : unmanaged
     /// <summary>Takes 4 bits of each byte from bit <paramref name="shift"/> on, minus 8.</summary>
     static abstract V LoadNibbles(byte* p, int shift);
 
+    /// <summary>Signed 4-bit field <paramref name="index"/> (a literal, 0..7, from the lowest bits) of each 32-bit word.</summary>
+    static abstract V Nibble(float* words, int index);
+
+    /// <summary>The bfloat16 in the low (<paramref name="half"/> 0, a literal) or high half (1) of each 32-bit word.</summary>
+    static abstract V HalfBF16(float* words, int half);
+
+    /// <summary>The finite binary16 in the low (<paramref name="half"/> 0, a literal) or high half (1) of each 32-bit word.</summary>
+    static abstract V HalfF16(float* words, int half);
+
     /// <summary>a + b.</summary>
     static abstract V Add(V a, V b);
 

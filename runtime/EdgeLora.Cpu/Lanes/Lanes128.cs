@@ -60,6 +60,23 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Nibble(float* words, int index) => Vector128.ConvertToSingle((Vector128.Load((int*)words) << (28 - 4 * index)) >> 28);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> HalfBF16(float* words, int half) => (half == 0 ? Vector128.Load((uint*)words) << 16 : Vector128.Load((uint*)words) & Vector128.Create(0xFFFF0000u)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> HalfF16(float* words, int half)
+    {
+        Vector128<int> high = half == 0 ? Vector128.Load((int*)words) << 16 : Vector128.Load((int*)words);
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        return ((high >> 3) & Vector128.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector128.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Add(Vector128<float> a, Vector128<float> b) => a + b;
 
     /// <inheritdoc/>

@@ -55,6 +55,23 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Nibble(float* words, int index) => Vector256.ConvertToSingle((Vector256.Load((int*)words) << (28 - 4 * index)) >> 28);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> HalfBF16(float* words, int half) => (half == 0 ? Vector256.Load((uint*)words) << 16 : Vector256.Load((uint*)words) & Vector256.Create(0xFFFF0000u)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> HalfF16(float* words, int half)
+    {
+        Vector256<int> high = half == 0 ? Vector256.Load((int*)words) << 16 : Vector256.Load((int*)words);
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        return ((high >> 3) & Vector256.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector256.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Add(Vector256<float> a, Vector256<float> b) => a + b;
 
     /// <inheritdoc/>

@@ -55,6 +55,25 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Nibble(float* words, int index) =>
+        // A permutation reads the low four bits of its indices only: it looks the number up.
+        Avx512F.PermuteVar16x32(Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1), Vector512.Load((int*)words) >>> (4 * index));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> HalfBF16(float* words, int half) => (half == 0 ? Vector512.Load((uint*)words) << 16 : Vector512.Load((uint*)words) & Vector512.Create(0xFFFF0000u)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> HalfF16(float* words, int half)
+    {
+        Vector512<int> high = half == 0 ? Vector512.Load((int*)words) << 16 : Vector512.Load((int*)words);
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        return ((high >> 3) & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Add(Vector512<float> a, Vector512<float> b) => a + b;
 
     /// <inheritdoc/>

@@ -50,6 +50,28 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
         new(((p[0] >> shift) & 15) - 8, ((p[1] >> shift) & 15) - 8, ((p[2] >> shift) & 15) - 8, ((p[3] >> shift) & 15) - 8);
 
     /// <inheritdoc/>
+    public static Quad Nibble(float* words, int index)
+    {
+        int* w = (int*)words;
+        int up = 28 - 4 * index;
+        return new((w[0] << up) >> 28, (w[1] << up) >> 28, (w[2] << up) >> 28, (w[3] << up) >> 28);
+    }
+
+    /// <inheritdoc/>
+    public static Quad HalfBF16(float* words, int half)
+    {
+        ushort* w = (ushort*)words + half;
+        return new(BF16(w[0]), BF16(w[2]), BF16(w[4]), BF16(w[6]));
+    }
+
+    /// <inheritdoc/>
+    public static Quad HalfF16(float* words, int half)
+    {
+        ushort* w = (ushort*)words + half;
+        return new(F16(w[0]), F16(w[2]), F16(w[4]), F16(w[6]));
+    }
+
+    /// <inheritdoc/>
     public static Quad Add(Quad a, Quad b) => new(a.A + b.A, a.B + b.B, a.C + b.C, a.D + b.D);
 
     /// <inheritdoc/>
