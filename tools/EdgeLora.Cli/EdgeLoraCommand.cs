@@ -77,6 +77,7 @@ public static class EdgeLoraCommand
             InitVerb.Create(io),
             TrainVerb.Create(io, TrainVerb.IsNamed(args)),
             MergeVerb.Create(io),
+            ExportVerb.Create(io),
             EvalVerb.Create(io),
             LogitsVerb.Create(io),
             TokenizeVerb.Create(io),

@@ -7,15 +7,17 @@ namespace EdgeLora.Cli;
 /// <summary>The model of a verb: a tree or a plain model, where to stand in it, and the device.</summary>
 internal sealed class HostArguments
 {
-    /// <summary>Adds the arguments to <paramref name="command"/>.</summary>
-    public HostArguments(Command command, bool withBlend = false)
+    /// <summary>Adds the arguments to <paramref name="command"/>; without a device and a place for a verb that picks them itself.</summary>
+    public HostArguments(Command command, bool withBlend = false, bool withDevice = true)
     {
         command.Add(Source);
-        command.Add(At);
+        if (withDevice)
+            command.Add(At);
         command.Add(Adapter);
         if (withBlend)
             command.Add(Blend);
-        Device.AddTo(command);
+        if (withDevice)
+            Device.AddTo(command);
     }
 
     public Argument<string> Source { get; } = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, or a .gguf file." };
@@ -29,9 +31,9 @@ internal sealed class HostArguments
     public DeviceArguments Device { get; } = new();
 
     /// <summary>Opens the host.</summary>
-    public EdgeHost Open(ParseResult result) => EdgeHost.Open(result.GetRequiredValue(Source), new EdgeHostOptions
+    public EdgeHost Open(ParseResult result, string? device = null) => EdgeHost.Open(result.GetRequiredValue(Source), new EdgeHostOptions
     {
-        Device = Device.Name(result),
+        Device = device ?? Device.Name(result),
         Threads = Device.Threads(result),
         DeviceReport = DeviceArguments.Report,
         WatchShaders = Device.WatchShaders(result),

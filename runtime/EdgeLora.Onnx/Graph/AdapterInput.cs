@@ -12,11 +12,11 @@ internal sealed record AdapterInput(string Name, int Group, string Key, Func<Sit
 /// <summary>Inputs that a path fills, by the names they are known by.</summary>
 internal static class AdapterTensors
 {
-    /// <summary>A of a site's product <paramref name="segment"/>: [I, R], in the order of onnxruntime-genai's adapters.</summary>
-    public static string A(string site, int segment) => segment == 0 ? $"{site}.lora_A.MatMul.weight" : $"{site}.lora_A.{segment}.MatMul.weight";
+    /// <summary>A of a site's product <paramref name="segment"/>: [I, R]; the first is named as adapter files name it.</summary>
+    public static string A(string site, int segment) => segment == 0 ? OnnxLowRank.NameOf(site, PeftPart.A) : $"{site}.lora_A.{segment}";
 
     /// <summary>B of it, with every scale: [R, O].</summary>
-    public static string B(string site, int segment) => segment == 0 ? $"{site}.lora_B.MatMul.weight" : $"{site}.lora_B.{segment}.MatMul.weight";
+    public static string B(string site, int segment) => segment == 0 ? OnnxLowRank.NameOf(site, PeftPart.B) : $"{site}.lora_B.{segment}";
 
     /// <summary>Every A of the steps side by side: [I, ΣR].</summary>
     public static GraphTensor? JoinA(ReadOnlySpan<LowRankStep> steps, OnnxType type)

@@ -9,7 +9,8 @@ namespace EdgeLora.Onnx;
 /// <param name="Sequences">0: rows of one sequence, any number. Else so many sequences of one row each.</param>
 /// <param name="Hidden">Whether the hidden states of all layers are outputs.</param>
 /// <param name="Trace">Whether the result of every op is an output.</param>
-internal sealed record GraphPlan(PathShape[] Shapes, SiteTable Example, int Sequences, bool Hidden = false, bool Trace = false)
+/// <param name="Alone">Whether it is for others to run: inputs and outputs by the usual convention, see <see cref="GraphExport"/>. Then of one sequence.</param>
+internal sealed record GraphPlan(PathShape[] Shapes, SiteTable Example, int Sequences, bool Hidden = false, bool Trace = false, bool Alone = false)
 {
     /// <summary>Whether each sequence stands on a path of its own.</summary>
     public bool PathPerSequence => Shapes.Length > 1;

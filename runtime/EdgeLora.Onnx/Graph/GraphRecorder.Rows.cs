@@ -49,6 +49,8 @@ internal sealed partial class GraphRecorder
             string presentKeys = StepNames.PresentKeys(_plan, s, layer), presentValues = StepNames.PresentValues(_plan, s, layer);
             mixed[s] = Fresh("mixed");
             _graph.Node("GroupQueryAttention", [queries[s], keys[s], values[s], pastKeys, pastValues, length, total], [mixed[s], presentKeys, presentValues], OnnxGraph.Microsoft, attributes);
+            if (_plan.Alone)
+                cache[2] = AllTokens;
             _graph.Output(presentKeys, _type, cache);
             _graph.Output(presentValues, _type, cache);
         }

@@ -53,12 +53,15 @@ internal sealed partial class GraphRecorder : IComputeBackend
             pass.RunLayer(recorder._batch, layer);
             recorder.ExposeHidden(layer + 1, pass.Hidden);
         }
-        if (plan.Sequences == 0)
+        if (plan is { Sequences: 0, Alone: false })
             recorder.KeepLogitRows((RecordedTensor)pass.Hidden);
         pass.Finish(recorder._batch);
         RecordedTensor logits = new(StepNames.Logits, new Shape(recorder.Rows, model.Config.Vocabulary));
         recorder.Linear(recorder._batch, pass.Head, pass.Output, logits);
-        recorder.Expose(StepNames.Logits, recorder.Widen(logits.Value), plan.Sequences > 0 ? plan.Sequences : "L", model.Config.Vocabulary);
+        if (plan.Alone)
+            recorder.ExposeLogits(logits.Value);
+        else
+            recorder.Expose(StepNames.Logits, recorder.Widen(logits.Value), plan.Sequences > 0 ? plan.Sequences : "L", model.Config.Vocabulary);
         recorder._outputs.Remove(StepNames.Logits);
         return new(recorder._graph.ToModel(), recorder._declared, recorder._adapterInputs, recorder._inputs, recorder._outputs, recorder._graph.NodeCount);
     }
@@ -137,6 +140,8 @@ internal sealed partial class GraphRecorder : IComputeBackend
 
     private string StepInput(string name, OnnxType type, params ReadOnlySpan<OnnxDimension> dimensions)
     {
+        if (_plan.Alone)
+            return UsualInput(name, type, dimensions);
         if (_inputs.Add(name))
             _graph.Input(name, type, dimensions);
         return name;

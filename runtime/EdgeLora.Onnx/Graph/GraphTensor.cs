@@ -30,6 +30,12 @@ internal sealed class GraphTensor : IDisposable
     /// <summary>Bytes of the elements.</summary>
     public long ByteLength => _bytes;
 
+    /// <summary>Where the elements are: tensors of one address are views of the same bytes.</summary>
+    public nint Address => _address;
+
+    /// <summary>The elements.</summary>
+    public ReadOnlySpan<byte> Bytes => MemoryMarshal.CreateReadOnlySpan(ref Unsafe.AddByteOffset(ref Unsafe.NullRef<byte>(), _address), checked((int)_bytes));
+
     /// <summary>What is given to ONNX Runtime; lives as long as this.</summary>
     public OrtValue Value => _value ??= OrtValue.CreateTensorValueWithData(OrtMemoryInfo.DefaultInstance, (TensorElementType)Type, Shape, _address, _bytes);
 

@@ -8,13 +8,18 @@ namespace EdgeLora.Onnx;
 /// A table of embeddings stays as it is stored.
 /// </summary>
 /// <param name="activations">What graphs compute in: Float or Float16.</param>
-internal sealed class GraphWeights(OnnxType activations) : IDisposable
+/// <param name="file">For a model that is written: the name of the file with its weights. Null: sessions are given them.</param>
+internal sealed class GraphWeights(OnnxType activations, string? file = null) : IDisposable
 {
     // Never opened: every external initializer is given to the session. ONNX Runtime wants the file to be there nevertheless.
     private static readonly string s_file = Path.GetFileName(Environment.ProcessPath!), s_folder = Path.GetDirectoryName(Environment.ProcessPath!)!;
 
     private readonly Dictionary<(DeviceTensor, string), GraphTensor> _tensors = [];
     private readonly Dictionary<DeviceTensor, BlockLayout> _blocks = [];
+    // Where a file's tensors lie in it; page-aligned, so that readers can map them.
+    private const int Alignment = 4096;
+
+    private readonly List<(GraphTensor Tensor, long Offset)> _placed = [];
     private readonly Dictionary<string, GraphTensor> _byName = new(StringComparer.Ordinal);
 
     /// <summary>What graphs compute in.</summary>
@@ -40,8 +45,25 @@ internal sealed class GraphWeights(OnnxType activations) : IDisposable
     public string Declare(OnnxGraph graph, string name, GraphTensor tensor)
     {
         if (_byName.TryAdd(name, tensor) || ReferenceEquals(_byName[name], tensor))
-            return graph.External(name, tensor.Type, tensor.Shape, s_file, 0, tensor.ByteLength);
+            return graph.External(name, tensor.Type, tensor.Shape, file ?? s_file, file is null ? 0 : Place(tensor), tensor.ByteLength);
         throw new InvalidOperationException($"{name}: names two weights");
+    }
+
+    /// <summary>Bytes of the file with all that was declared.</summary>
+    public long FileLength => _placed.Count == 0 ? 0 : _placed[^1].Offset + _placed[^1].Tensor.ByteLength;
+
+    /// <summary>Writes the file with all that was declared.</summary>
+    public void WriteTo(Stream stream, CancellationToken cancellation)
+    {
+        byte[] zeros = new byte[Alignment];
+        long at = 0;
+        foreach ((GraphTensor tensor, long offset) in _placed)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            stream.Write(zeros, 0, (int)(offset - at));
+            stream.Write(tensor.Bytes);
+            at = offset + tensor.ByteLength;
+        }
     }
 
     /// <summary>Gives a session the tensors that its graph declares.</summary>
@@ -57,6 +79,16 @@ internal sealed class GraphWeights(OnnxType activations) : IDisposable
     {
         foreach (GraphTensor tensor in _byName.Values)
             tensor.Dispose();
+    }
+
+    // Two views of the same bytes are written once.
+    private long Place(GraphTensor tensor)
+    {
+        if (_placed.Find(p => p.Tensor.Address == tensor.Address && p.Tensor.ByteLength == tensor.ByteLength) is { Tensor: not null } same)
+            return same.Offset;
+        long offset = (FileLength + Alignment - 1) / Alignment * Alignment;
+        _placed.Add((tensor, offset));
+        return offset;
     }
 
     private GraphTensor Get(DeviceTensor weight, string form, Func<HostTensor, GraphTensor> make)

@@ -48,7 +48,10 @@ internal sealed class PathShape
 {
     private readonly SiteShape?[] _sites;
 
-    private PathShape(SiteShape?[] sites, string key) => (_sites, Key) = (sites, key);
+    private PathShape(SiteShape?[] sites, string key, List<string> beyond) => (_sites, Key, Beyond) = (sites, key, beyond);
+
+    /// <summary>Sites where it is not the shape of the base.</summary>
+    public IReadOnlyList<string> Beyond { get; }
 
     /// <summary>Equal for equal shapes; empty for the plain one.</summary>
     public string Key { get; }
@@ -64,20 +67,26 @@ internal sealed class PathShape
     {
         SiteShape?[] shapes = new SiteShape?[sites.Count];
         StringBuilder key = new();
+        List<string> beyond = [];
         foreach (ModelSite site in sites.Sites)
         {
             SiteShape room = HasRoom(site, sites) ? SiteShape.LowRank : SiteShape.None, shape = Of(site, table[site.Index], room);
             shapes[site.Index] = shape;
-            if (!ReferenceEquals(shape, room))
-                Write(key, site.Index, shape);
+            if (ReferenceEquals(shape, room))
+                continue;
+            Write(key, site.Index, shape);
+            beyond.Add(site.Name);
         }
         // Which tensors are one (an adapter twice in a blend) belongs to the shape: a graph's inputs follow its example's.
         Dictionary<DeviceTensor, int> seen = [];
         int Number(DeviceTensor tensor) => seen.TryGetValue(tensor, out int known) ? known : seen[tensor] = seen.Count;
-        foreach (int index in sites.Bottlenecks.Values)
+        foreach ((string name, int index) in sites.Bottlenecks)
             foreach (BottleneckStep step in table[index]?.Bottlenecks ?? [])
+            {
+                beyond.Add(name);
                 key.Append(CultureInfo.InvariantCulture, $"{index}={step.Activation},{Number(step.Down.Weight)},{Number(step.Down.Bias!)},{Number(step.Up.Weight)},{Number(step.Up.Bias!)};");
-        return new(shapes, key.ToString());
+            }
+        return new(shapes, key.ToString(), beyond);
     }
 
     // The head is wide: products that nearly no adapter has would cost every token.

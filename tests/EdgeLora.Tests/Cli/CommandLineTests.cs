@@ -64,7 +64,7 @@ public sealed class CommandLineTests : IDisposable
     {
         (int code, string output, _) = Run(null, "--help");
         Assert.Equal(0, code);
-        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "init", "train", "merge", "eval", "logits", "tokenize", "devices", "verify", "bench" })
+        foreach (string verb in new[] { "run", "chat", "tree", "inspect", "convert", "init", "train", "merge", "export", "eval", "logits", "tokenize", "devices", "verify", "bench" })
             Assert.Contains($"\n  {verb} ", output);
     }
 

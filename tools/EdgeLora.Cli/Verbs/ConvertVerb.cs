@@ -16,21 +16,15 @@ internal static class ConvertVerb
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        Option<string> type = new("--type") { Description = "Of an .onnx_adapter: the type of the graph's inputs, F32 or F16. Default: F32.", DefaultValueFactory = _ => nameof(DType.F32), HelpName = "type" };
-        type.Validators.Add(r =>
-        {
-            if (r.GetValueOrDefault<string>() is not (nameof(DType.F32) or nameof(DType.F16)) and var name)
-                r.AddError($"--type {name}: expected F32 or F16");
-        });
         command.Add(tokenizer);
-        command.Add(type);
+        WeightTypeOption type = new(command, "an .onnx_adapter's tensors are", DType.F16);
         command.Add(json);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             string source = result.GetRequiredValue(from), target = result.GetRequiredValue(to);
             if (result.GetValue(tokenizer) is { } file && !File.Exists(file))
                 throw new FileNotFoundException($"{file}: no such tokenizer file");
-            string what = Convert(source, target, result.GetValue(tokenizer), Enum.Parse<DType>(result.GetRequiredValue(type)), cancellation);
+            string what = Convert(source, target, result.GetValue(tokenizer), type.Read(result), cancellation);
             if (result.GetValue(json))
                 io.WriteJson(w =>
                 {
