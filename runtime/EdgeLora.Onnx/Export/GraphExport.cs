@@ -4,8 +4,8 @@ using EdgeLora.Models;
 namespace EdgeLora.Onnx;
 
 /// <summary>
-/// A base and its adapters as files for other applications of ONNX Runtime: <c>model.onnx</c> with its weights in <c>model.onnx.data</c>, and an <c>.onnx_adapter</c> file a path. Inputs and outputs
-/// are those of Hugging Face's exporters and of onnxruntime-genai, for one sequence:
+/// A base and its adapters as files for other applications of ONNX Runtime: <c>model.onnx</c> with its weights in <c>model.onnx.data</c>, <c>genai_config.json</c> for onnxruntime-genai, and an
+/// <c>.onnx_adapter</c> file a path. Inputs and outputs are those of Hugging Face's exporters and of onnxruntime-genai, for one sequence:
 /// <code>
 /// input_ids, position_ids [1, T] int64    attention_mask [1, past + T] int64, ones    past_key_values.N.key/value [1, K, past, Hd]
 /// logits [1, T, V] float                  present.N.key/value [1, K, past + T, Hd]
@@ -24,6 +24,7 @@ public sealed class GraphExport : IDisposable
     private readonly GraphWeights _weights;
     private readonly RecordedGraph _graph;
     private readonly SiteCatalog _sites;
+    private readonly ModelConfig _config;
 
     /// <summary>Records the graph of a model. Throws <see cref="ArgumentException"/> for one on another device than ONNX Runtime, <see cref="NotSupportedException"/> for what a graph cannot say.</summary>
     /// <param name="model">The base, on <c>onnx:cpu</c>. It must stay open.</param>
@@ -32,7 +33,7 @@ public sealed class GraphExport : IDisposable
     {
         if (model.Backend is not OnnxBackend)
             throw new ArgumentException($"{model.Backend.Name}: a graph is written of a model on onnx:cpu");
-        _sites = model.Sites;
+        (_sites, _config) = (model.Sites, model.Config);
         _weights = new(half ? OnnxType.Float16 : OnnxType.Float, WeightsName);
         _graph = GraphRecorder.Record(model, new([PathShape.Of(SiteTable.Base, _sites)], SiteTable.Base, 0, Alone: true), _weights);
     }
@@ -43,11 +44,12 @@ public sealed class GraphExport : IDisposable
     /// <summary>Bytes of both files.</summary>
     public long ByteLength => _graph.Model.Length + _weights.FileLength;
 
-    /// <summary>Writes graph and weights into a folder.</summary>
+    /// <summary>Writes graph, weights and genai_config.json into a folder.</summary>
     public void Write(string folder, CancellationToken cancellation = default)
     {
         AtomicFile.Write(Path.Combine(folder, WeightsName), stream => _weights.WriteTo(stream, cancellation));
         AtomicFile.WriteBytes(Path.Combine(folder, ModelName), _graph.Model);
+        GenAiConfig.Write(folder, ModelName, _config, _graph.Inputs.Contains(StepNames.Positions));
     }
 
     /// <summary>Writes what a path adds to the base as one adapter: the ranks of its nodes together. Throws <see cref="NotSupportedException"/> for a path that does more than low-rank products, or those at the head.</summary>

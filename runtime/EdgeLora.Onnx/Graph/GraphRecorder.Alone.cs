@@ -15,7 +15,10 @@ internal sealed partial class GraphRecorder
             return known;
         string value;
         if (name is StepNames.Tokens or StepNames.Positions)
+        {
+            _inputs.Add(name);
             value = Reshape(_graph.Input(name, OnnxType.Int64, 1, NewTokens), -1);
+        }
         else if (name is StepNames.Cos or StepNames.Sin)
             value = Angles(name);
         else if (name == StepNames.Length(_plan, 0))

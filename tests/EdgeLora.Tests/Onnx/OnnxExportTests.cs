@@ -1,6 +1,8 @@
+using System.Text.Json;
 using EdgeLora.Cli;
 using EdgeLora.Core;
 using EdgeLora.Models;
+using EdgeLora.Onnx;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using Xunit;
@@ -24,6 +26,7 @@ public sealed class OnnxExportTests : IDisposable
         Assert.Contains("left out: holmes: the graph has no inputs for what it does at model.layers.0.self_attn.q_proj", said);
         Assert.True(File.Exists(Path.Combine(_folder, "tokenizer.json")));
         using EdgeHost host = EdgeHost.Open(tree);
+        CheckConfig(host.Model.Config);
         using Plain plain = new(_folder, host.Model.Config);
         foreach (string node in new[] { "", "math", "restaurant", "shakespeare", "shakespeare/kings", "shakespeare/kings/richard", "assistant/polite" })
         {
@@ -56,6 +59,22 @@ public sealed class OnnxExportTests : IDisposable
         using StringWriter output = new(), error = new();
         Assert.Equal(EdgeLoraCommand.Failed, EdgeLoraCommand.Invoke(["export", Path.Combine(SharedFolder.Repository, "adapters", "nano"), "-o", _folder], output, error));
         Assert.Contains("exists already", error.ToString());
+    }
+
+    // onnxruntime-genai reads shapes and names from here; its C# program gave the same tokens at every node.
+    private void CheckConfig(ModelConfig config)
+    {
+        using InferenceSession session = new(Path.Combine(_folder, GraphExport.ModelName));
+        JsonElement json = JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, "genai_config.json"))).RootElement.GetProperty("model"), decoder = json.GetProperty("decoder");
+        Assert.Equal(GraphExport.ModelName, decoder.GetProperty("filename").GetString());
+        Assert.Equal((config.Vocabulary, config.ContextLength), (json.GetProperty("vocab_size").GetInt32(), json.GetProperty("context_length").GetInt32()));
+        Assert.Equal((config.Heads, config.KvHeads, config.HeadSize, config.Layers), (Number("num_attention_heads"), Number("num_key_value_heads"), Number("head_size"), Number("num_hidden_layers")));
+        string[] Names(string list) => [.. decoder.GetProperty(list).EnumerateObject().SelectMany(p => p.Value.GetString() is { } name && name.Contains("%d") ? Enumerable.Range(0, config.Layers).Select(l => name.Replace("%d", $"{l}")) : [p.Value.GetString()!]).Order(StringComparer.Ordinal)];
+        // The other inputs are the adapter's.
+        Assert.Equal(session.InputMetadata.Keys.Where(k => !k.Contains(".lora_")).Order(StringComparer.Ordinal), Names("inputs"));
+        Assert.Equal(session.OutputMetadata.Keys.Order(StringComparer.Ordinal), Names("outputs"));
+
+        int Number(string name) => decoder.GetProperty(name).GetInt32();
     }
 
     private static void Check(float[] expected, float[] found, string node, double tolerance = 1e-4)
