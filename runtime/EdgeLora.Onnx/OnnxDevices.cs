@@ -46,7 +46,7 @@ public static class OnnxDevices
         _ = OnnxRuntimeLibrary.Environment;
         int gpu = DmlIndex(id);
         if (gpu >= 0 && WhyNoDml() is { } why)
-            throw new DeviceException($"{id}: {why}");
+            throw new DeviceException($"no DirectML device: {why}");
         SessionOptions options = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, ExecutionMode = ExecutionMode.ORT_SEQUENTIAL, IntraOpNumThreads = threads };
         if (gpu < 0)
             return options;
@@ -60,7 +60,7 @@ public static class OnnxDevices
         catch (Exception e) when (e is OnnxRuntimeException or EntryPointNotFoundException or DllNotFoundException)
         {
             options.Dispose();
-            throw new DeviceException($"{id}: DirectML did not open this GPU: {e.Message}", e);
+            throw new DeviceException($"DirectML did not open GPU {gpu}: {e.Message}", e);
         }
     }
 

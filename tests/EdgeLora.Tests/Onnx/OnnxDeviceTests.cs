@@ -46,8 +46,7 @@ public sealed class OnnxDeviceTests
     {
         Assert.SkipWhen(OnnxRuntimeLibrary.Providers.Contains("DmlExecutionProvider"), "DirectML is here");
         DeviceException e = Assert.Throws<DeviceException>(() => OnnxDevices.Options("onnx:dml:0"));
-        Assert.StartsWith("onnx:dml:0: ", e.Message);
-        Assert.Contains("DirectML", e.Message);
+        Assert.StartsWith("no DirectML device: ", e.Message);
     }
 
     [Theory]
