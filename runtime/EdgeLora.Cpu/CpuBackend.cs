@@ -107,26 +107,35 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     }
 
     /// <inheritdoc/>
-    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y)
+    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y) => Linears(batch, [site], x, [y]);
+
+    /// <inheritdoc/>
+    public void Linears(BatchLayout batch, ReadOnlySpan<LinearSite> sites, DeviceTensor x, ReadOnlySpan<DeviceTensor> y)
     {
-        Debug.Assert(!ReferenceEquals(x, y), $"{site.Name}: the output is the input");
-        Debug.Assert(x.Columns >= site.Inputs && y.Columns >= site.Outputs, $"{site.Name}: {x} -> {y} does not fit {site.Weight}");
         if (batch.Rows == 0)
             return;
         lock (_gate)
         {
             try
             {
-                Pack(batch, site);
-                long work = _kernels.LinearPrepare(_plan, batch, site, Pointer.In(x), x.Columns, Pointer.Out(y), y.Columns);
-                RunLinear(work);
+                for (int i = 0; i < sites.Length; i++)
+                {
+                    LinearSite site = sites[i];
+                    Debug.Assert(!ReferenceEquals(x, y[i]), $"{site.Name}: the output is the input");
+                    Debug.Assert(site.Inputs == sites[0].Inputs && x.Columns >= site.Inputs && y[i].Columns >= site.Outputs, $"{site.Name}: {x} -> {y[i]} does not fit {site.Weight}");
+                    Pack(batch, site);
+                    _kernels.LinearAdd(_plan, batch, site, Pointer.In(x), x.Columns, Pointer.Out(y[i]), y[i].Columns);
+                }
+                RunLinear(_kernels.LinearComplete(_plan));
             }
             finally
             {
                 _plan.Clear();
             }
         }
-        KeepAlive(batch, site, x, y);
+        KeepAlive(batch, x, x, x);
+        for (int i = 0; i < sites.Length; i++)
+            KeepAlive(sites[i], y[i], x, x);
     }
 
     /// <inheritdoc/>

@@ -78,6 +78,17 @@ public interface IComputeBackend : IDisposable
     /// <param name="y">[T, O] F32, not x.</param>
     void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y);
 
+    /// <summary><see cref="Linear"/> of several sites with the same input, y[i] of sites[i]: q, k and v; gate and up. A backend may run them as one op, with the same bits.</summary>
+    /// <param name="batch">Rows and their paths.</param>
+    /// <param name="sites">Layers of equal I.</param>
+    /// <param name="x">[T, I] F32.</param>
+    /// <param name="y">[T, O] of each, not x.</param>
+    void Linears(BatchLayout batch, ReadOnlySpan<LinearSite> sites, DeviceTensor x, ReadOnlySpan<DeviceTensor> y)
+    {
+        for (int i = 0; i < sites.Length; i++)
+            Linear(batch, sites[i], x, y[i]);
+    }
+
     /// <summary><c>y[t,d] = gain[d]·x[t,d]/√(mean(x²)+eps)</c> over each Width piece of a row; arXiv:1910.07467. y may be x.</summary>
     void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y);
 

@@ -12,8 +12,11 @@ internal sealed unsafe class KernelTable
     /// <summary>The tier.</summary>
     public required SimdTier Tier { get; init; }
 
-    /// <summary>Fills a plan; see <see cref="Linear{O, V}.Prepare"/>.</summary>
-    public delegate*<LinearPlan, BatchLayout, LinearSite, float*, long, float*, long, long> LinearPrepare;
+    /// <summary>Adds a site to a plan; see <see cref="Linear{O, V}.Add(LinearPlan, BatchLayout, LinearSite, float*, long, float*, long)"/>.</summary>
+    public delegate*<LinearPlan, BatchLayout, LinearSite, float*, long, float*, long, void> LinearAdd;
+
+    /// <summary>Completes a plan; see <see cref="Linear{O, V}.Complete"/>.</summary>
+    public delegate*<LinearPlan, long> LinearComplete;
 
     /// <summary>Fills a plan for a step's output before its gain; see <see cref="Linear{O, V}.PrepareBeforeGain"/>.</summary>
     public delegate*<LinearPlan, LinearSite, SiteAdapter, int, int, float*, long, float*, long> LinearBeforeGain;
@@ -92,7 +95,8 @@ internal sealed unsafe class KernelTable
         Tier = tier,
         _lanes = O.Count,
         _narrower = narrower,
-        LinearPrepare = &Linear<O, V>.Prepare,
+        LinearAdd = &Linear<O, V>.Add,
+        LinearComplete = &Linear<O, V>.Complete,
         LinearBeforeGain = &Linear<O, V>.PrepareBeforeGain,
         LinearMasks = &Linear<O, V>.Masks,
         LinearProducts = &Linear<O, V>.Products,

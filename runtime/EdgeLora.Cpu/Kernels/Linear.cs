@@ -3,15 +3,15 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// <c>y = W·x</c> and the paths' steps. Rows of W, never its sums, are divided over the threads. First region, only where there are steps: A·x of every step (before it, where there is dropout,
-/// masked inputs); second region: base products, replaced rows, B·u, gains and biases, a block of rows at a time.
+/// <c>y = W·x</c> and the paths' steps, of one site or of several with the same input. Rows of W, never its sums, are divided over the threads. First region, only where there are steps: A·x of
+/// every step (before it, where there is dropout, masked inputs); second region: base products, replaced rows, B·u, gains and biases, a block of rows at a time.
 /// </summary>
 internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     private const int BlockRows = 128;
 
-    /// <summary>Fills the plan for a call. Returns the multiply-adds in it.</summary>
-    public static long Prepare(LinearPlan plan, BatchLayout batch, LinearSite site, float* x, long xStride, float* y, long yStride)
+    /// <summary>Adds a site to the plan of a call.</summary>
+    public static void Add(LinearPlan plan, BatchLayout batch, LinearSite site, float* x, long xStride, float* y, long yStride)
     {
         foreach (RowGroup group in batch.Groups)
         {
@@ -20,7 +20,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
             plan.Finishes[plan.FinishCount - 1].Steps = adapter?.Steps.Length ?? 0;
             plan.Finishes[plan.FinishCount - 1].Bias = adapter?.Bias ?? site.Bias;
         }
-        return Complete(plan, site);
+        plan.SiteCount++;
     }
 
     /// <summary>Fills the plan for the output of step <paramref name="step"/> before its gain, for the rows of one path. Returns the multiply-adds in it.</summary>
@@ -29,7 +29,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         Add(plan, site, adapter, rows, x, xStride, y, site.Outputs);
         plan.Finishes[0].Steps = step + 1;
         plan.Finishes[0].BeforeGain = true;
-        return Complete(plan, site);
+        return Complete(plan);
     }
 
     /// <summary>Before the first region, only where there is dropout: masked copies of inputs.</summary>
@@ -71,32 +71,52 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
     public static void Products(object context, int part, int parts)
     {
         LinearPlan plan = (LinearPlan)context;
-        (int start, int end) = Range(plan.Outputs, part, parts, PackedWeight.Panel, few: plan.Products[0].Rows <= PackedProduct<O, V>.MostRows);
-        if (start == end)
-            return;
         float* scratch = plan.Scratch[part].Reserve(0);
-        for (int i = 0, row = 0; i < plan.BaseCount; i++)
+        int units = 0, before = 0;
+        for (int i = 0; i < plan.BaseCount; i++)
+            units += Units(plan.Products[i], parts);
+        // Products of equally many rows are divided as one; paths with weights of their own each by itself.
+        bool together = plan.BaseCount == plan.SiteCount;
+        for (int i = 0; i < plan.BaseCount; i++)
         {
-            Product block = plan.Products[i];
-            int rows = block.Rows;
-            for (int t = 0; t < rows; t += BlockRows, row += block.Rows)
-            {
-                block.Rows = Math.Min(BlockRows, rows - t);
-                if (block.Packed is not null && block.Rows > PackedProduct<O, V>.MostRows)
-                    PackedPanels<O, V>.Run(block, start, end, scratch);
-                else if (block.Packed is not null)
-                    PackedProduct<O, V>.Run(block, start, end, scratch);
-                else if (block.InputMajor)
-                    ColumnProduct<O, V>.Run(block, start, end, scratch);
-                else
-                    RowProduct<O, V>.Run(block, start, end, scratch);
-                block.X += block.Rows * block.XStride;
-                block.Y += block.Rows * block.YStride;
-                for (int f = 0; f < plan.FinishCount; f++)
-                    End(plan.Finishes[f].Some(row, row + block.Rows), block.Inputs, start, end, scratch);
-            }
+            Product product = plan.Products[i];
+            int unit = Unit(product, parts), count = Units(product, parts);
+            (int first, int last) = together ? WorkerPool.Split(units, part, parts) : WorkerPool.Split(count, part, parts);
+            if (together)
+                (first, last) = (Math.Clamp(first - before, 0, count), Math.Clamp(last - before, 0, count));
+            before += count;
+            if (first < last)
+                Blocks(plan, product, first * unit, Math.Min(product.Outputs, last * unit), scratch);
         }
     }
+
+    private static void Blocks(LinearPlan plan, Product block, int start, int end, float* scratch)
+    {
+        int rows = block.Rows;
+        for (int t = 0; t < rows; t += BlockRows)
+        {
+            block.Rows = Math.Min(BlockRows, rows - t);
+            if (block.Packed is not null && rows > PackedProduct<O, V>.MostRows)
+                PackedPanels<O, V>.Run(block, start, end, scratch);
+            else if (block.Packed is not null)
+                PackedProduct<O, V>.Run(block, start, end, scratch);
+            else if (block.InputMajor)
+                ColumnProduct<O, V>.Run(block, start, end, scratch);
+            else
+                RowProduct<O, V>.Run(block, start, end, scratch);
+            int row = block.First + t;
+            for (int f = 0; f < plan.FinishCount; f++)
+                if (plan.Finishes[f].Site == block.Site)
+                    End(plan.Finishes[f].Some(row, row + block.Rows), block.Inputs, start, end, scratch);
+            block.X += block.Rows * block.XStride;
+            block.Y += block.Rows * block.YStride;
+        }
+    }
+
+    // Outputs that stay together: whole tiles for wide layers and many rows, else panels, or four where there are few, so that all threads get some.
+    private static int Unit(in Product p, int parts) => p.Outputs >= 96 * parts && (p.Packed is null || p.Rows > PackedProduct<O, V>.MostRows) ? 48 : p.Packed is null ? 4 : PackedWeight.Panel;
+
+    private static int Units(in Product p, int parts) => (p.Outputs + Unit(p, parts) - 1) / Unit(p, parts);
 
     private static void End(in Finish finish, int inputs, int start, int end, float* scratch)
     {
@@ -112,15 +132,17 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
     {
         DeviceTensor weight = adapter?.Weight ?? site.Weight;
         byte* bytes = Pointer.Bytes(weight);
+        bool more = plan.FinishCount > 0 && plan.Finishes[plan.FinishCount - 1].Site == plan.SiteCount;
+        int first = more ? plan.Finishes[plan.FinishCount - 1].First + plan.Finishes[plan.FinishCount - 1].Rows : 0;
         // Neighbouring paths over the same weight read it together.
-        if (plan.ProductCount > 0 && plan.Products[plan.ProductCount - 1].Weight == bytes)
+        if (more && plan.Products[plan.ProductCount - 1].Weight == bytes)
         {
             plan.Products[plan.ProductCount - 1].Rows += rows;
         }
         else
         {
             ref Product product = ref plan.AddProduct();
-            product = new Product { Weight = bytes, Type = weight.Type, InputMajor = site.InputMajor, Inputs = site.Inputs, Outputs = site.Outputs };
+            product = new Product { Weight = bytes, Type = weight.Type, InputMajor = site.InputMajor, Inputs = site.Inputs, Outputs = site.Outputs, Site = plan.SiteCount, First = first };
             product.Packed = (weight as CpuTensor)?.Packed;
             product.X = x;
             product.XStride = xStride;
@@ -128,18 +150,20 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
             product.Y = y;
             product.YStride = yStride;
         }
-        int first = plan.FinishCount == 0 ? 0 : plan.Finishes[plan.FinishCount - 1].First + plan.Finishes[plan.FinishCount - 1].Rows;
         ref Finish finish = ref plan.AddFinish();
-        finish = new Finish { Adapter = adapter, First = first, Rows = rows, PathRows = rows };
+        finish = new Finish { Adapter = adapter, Site = plan.SiteCount, First = first, Rows = rows, PathRows = rows };
         finish.X = x;
         finish.XStride = xStride;
         finish.Y = y;
         finish.YStride = yStride;
     }
 
-    private static long Complete(LinearPlan plan, LinearSite site)
+    /// <summary>Adds what the steps need, when all sites are there. Returns the multiply-adds in the plan.</summary>
+    public static long Complete(LinearPlan plan)
     {
-        plan.Outputs = site.Outputs;
+        int inputs = plan.Products[0].Inputs, outputs = 0;
+        for (int i = 0; i < plan.ProductCount; i++)
+            outputs = Math.Max(outputs, plan.Products[i].Outputs);
         plan.BaseCount = plan.ProductCount;
         long down = 0, masked = 0;
         int maxRank = 0;
@@ -149,10 +173,10 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 LowRankStep step = plan.Finishes[i].Adapter!.Steps[s];
                 maxRank = Math.Max(maxRank, step.Rank);
                 down += (long)plan.Finishes[i].Rows * LowRank<O, V>.PaddedRank(step.Rank);
-                masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * site.Inputs;
+                masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * inputs;
             }
-        AddDowns(plan, site.Inputs, down, masked);
-        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(site.Inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(site.Outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
+        AddDowns(plan, inputs, down, masked);
+        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
         foreach (Scratch scratch in plan.Scratch)
             scratch.Reserve(each);
         long work = 0;
@@ -161,12 +185,11 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         return work;
     }
 
-    // Whole tiles for wide layers and many rows; else panels, or four outputs where there are few, so that all threads get some.
-    private static (int Start, int End) Range(int outputs, int part, int parts, int panel = 4, bool few = false)
+    // Of the outputs of A.
+    private static (int Start, int End) Range(int outputs, int part, int parts)
     {
-        int unit = outputs >= 96 * parts && !few ? 48 : panel;
-        (int start, int end) = WorkerPool.Split((outputs + unit - 1) / unit, part, parts);
-        return (start * unit, Math.Min(outputs, end * unit));
+        (int start, int end) = WorkerPool.Split((outputs + 3) / 4, part, parts);
+        return (start * 4, Math.Min(outputs, end * 4));
     }
 
     private static void AddDowns(LinearPlan plan, int inputs, long floats, long maskedFloats)

@@ -2,7 +2,7 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>The products and finishing steps of one Linear call, as the pool's threads see them. Refilled for every call, allocates only while it grows.</summary>
+/// <summary>The products and finishing steps of one call, as the pool's threads see them. Refilled for every call, allocates only while it grows.</summary>
 internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
 {
     /// <summary>Matrix products.</summary>
@@ -20,8 +20,8 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     /// <summary>Finishes in use.</summary>
     public int FinishCount;
 
-    /// <summary>O of the site.</summary>
-    public int Outputs;
+    /// <summary>Sites.</summary>
+    public int SiteCount;
 
     /// <summary>Scratch of every part.</summary>
     public readonly Scratch[] Scratch = scratch;
@@ -53,7 +53,7 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
         Array.Clear(Products, 0, ProductCount);
         Array.Clear(Finishes, 0, FinishCount);
         Array.Clear(Masks, 0, MaskCount);
-        ProductCount = BaseCount = FinishCount = MaskCount = 0;
+        ProductCount = BaseCount = FinishCount = MaskCount = SiteCount = 0;
     }
 
     /// <inheritdoc/>

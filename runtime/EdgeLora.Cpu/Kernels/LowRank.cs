@@ -12,6 +12,9 @@ internal unsafe struct Finish
     /// <summary>Bias that holds for these rows, or null.</summary>
     public DeviceTensor? Bias;
 
+    /// <summary>Which of the call's sites it is of.</summary>
+    public int Site;
+
     /// <summary>First row, counted from the call's first.</summary>
     public int First;
 
@@ -60,24 +63,25 @@ internal unsafe struct Finish
 }
 
 /// <summary>
-/// <c>y ← gain ∘ (y + s·(B·u + b))</c> for every step, then <c>y + bias</c>. Every element of B·u has four sums over ranks 0, 1, 2, 3 modulo 4, in every tier: one vector of four for a few rows,
-/// one vector of outputs for each of the four sums for many. Both give the same bits.
+/// <c>y ← gain ∘ (y + (s·B)·u + s·b)</c> for every step, then <c>y + bias</c>. Lanes are outputs: of B a tile is turned into columns, which for few rows costs less than its bytes. Every element
+/// of (s·B)·u adds its ranks in order, in one sum, however many rows there are.
 /// </summary>
 internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
-    private const int Tile = 16;
+    // Whole vectors, and whole tiles of OuterTile, in every tier.
+    private const int Tile = 48;
     private const int ManyRows = 4;
 
     /// <summary>Rank rounded up to whole vectors of four.</summary>
     public static int PaddedRank(int rank) => (rank + 3) / 4 * 4;
 
     /// <summary>Floats of scratch that one part needs.</summary>
-    public static long ScratchFloats(int rank) => 2L * Tile * PaddedRank(rank) + 4 * Tile;
+    public static long ScratchFloats(int rank) => 2L * Tile * PaddedRank(rank) + (2 + 8) * Tile;
 
     /// <summary>Low-rank steps and bias on outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows.</summary>
     public static void Run(in Finish finish, int start, int end, float* scratch)
     {
-        float* gain = scratch, offset = scratch + Tile, b = scratch + 4 * Tile;
+        float* gain = scratch, offset = gain + Tile, tile = offset + Tile, columns = tile + 8 * Tile;
         for (int o = start; o < end; o += Tile)
         {
             int count = Math.Min(Tile, end - o);
@@ -86,124 +90,116 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
             {
                 LowRankStep step = finish.Adapter!.Steps[s];
                 int rank = PaddedRank(step.Rank);
-                UnpackB(step, o, count, rank, b);
-                Read(step.OutputBias, o, count, offset, 0);
-                Read(finish.BeforeGain && s == finish.Steps - 1 ? null : step.Gain, o, count, gain, 1);
+                Columns(step, o, count, end, columns, columns + Tile * rank);
                 float* u = down + (long)finish.PathFirst * rank;
                 if (finish.Rows >= ManyRows)
-                    Many(finish, o, count, step.Scale, u, rank, b, b + Tile * rank, offset, gain);
+                    Many(finish, o, count, step.Rank, u, rank, columns, tile);
                 else
-                    Few(finish, o, count, step.Scale, u, rank, b, scratch + 2 * Tile, offset, gain);
+                    Few(finish, o, count, step.Rank, u, rank, columns);
+                if (step.OutputBias is not null)
+                    Offset(finish, o, count, step.OutputBias, step.Scale, offset);
+                if (step.Gain is not null && !(finish.BeforeGain && s == finish.Steps - 1))
+                    Gain(finish, o, count, step.Gain, gain);
                 down += (long)finish.PathRows * rank;
             }
-            if (finish.Bias is null)
-                continue;
-            Read(finish.Bias, o, count, offset, 0);
-            for (int t = 0; t < finish.Rows; t++)
-                Add(finish.Y + t * finish.YStride + o, offset, count);
+            if (finish.Bias is not null)
+                Offset(finish, o, count, finish.Bias, 1, offset);
         }
     }
 
+    // One row after the other, three vectors of outputs at a time.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Few(in Finish finish, int o, int count, float scale, float* down, int rank, float* b, float* sums, float* offset, float* gain)
+    private static void Few(in Finish finish, int o, int count, int rank, float* down, int downStride, float* columns)
     {
-        for (int t = 0; t < finish.Rows; t++, down += rank)
+        for (int t = 0; t < finish.Rows; t++, down += downStride)
         {
             float* y = finish.Y + t * finish.YStride + o;
-            for (int i = 0; i < count; i += 4)
-                Dot4(b + i * rank, down, rank, sums + i);
-            for (int i = 0; i < count; i++)
-                y[i] = Lanes.MultiplyAdd(scale, sums[i] + offset[i], y[i]) * gain[i];
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Many(in Finish finish, int o, int count, float scale, float* down, int rank, float* b, float* columns, float* offset, float* gain)
-    {
-        for (int i = 0; i < Tile; i++)
-            for (int r = 0; r < rank; r++)
-                columns[r * Tile + i] = i < count ? b[i * rank + r] : 0;
-        V s = O.Broadcast(scale);
-        for (int t = 0; t < finish.Rows; t++, down += rank)
-        {
-            float* y = finish.Y + t * finish.YStride + o;
-            for (int i = 0; i < count; i += O.Count)
+            int i = 0;
+            for (; i + 3 * O.Count <= count; i += 3 * O.Count)
             {
-                V a0 = O.Zero, a1 = O.Zero, a2 = O.Zero, a3 = O.Zero;
+                V a = O.Zero, b = O.Zero, c = O.Zero;
                 float* column = columns + i;
-                for (int r = 0; r < rank; r += 4, column += 4 * Tile)
+                for (int r = 0; r < rank; r++, column += Tile)
                 {
-                    a0 = O.Fma(O.Load(column), O.Broadcast(down[r]), a0);
-                    a1 = O.Fma(O.Load(column + Tile), O.Broadcast(down[r + 1]), a1);
-                    a2 = O.Fma(O.Load(column + 2 * Tile), O.Broadcast(down[r + 2]), a2);
-                    a3 = O.Fma(O.Load(column + 3 * Tile), O.Broadcast(down[r + 3]), a3);
+                    V u = O.Broadcast(down[r]);
+                    a = O.Fma(O.Load(column), u, a);
+                    b = O.Fma(O.Load(column + O.Count), u, b);
+                    c = O.Fma(O.Load(column + 2 * O.Count), u, c);
                 }
-                V sum = O.Add(O.Add(O.Add(a0, a2), O.Add(a1, a3)), O.Load(offset + i));
-                if (count - i >= O.Count)
-                    O.Store(O.Multiply(O.Fma(s, sum, O.Load(y + i)), O.Load(gain + i)), y + i);
+                O.Store(O.Add(O.Load(y + i), a), y + i);
+                O.Store(O.Add(O.Load(y + i + O.Count), b), y + i + O.Count);
+                O.Store(O.Add(O.Load(y + i + 2 * O.Count), c), y + i + 2 * O.Count);
+            }
+            for (; i < count; i += O.Count)
+            {
+                V a = O.Zero;
+                for (int r = 0; r < rank; r++)
+                    a = O.Fma(O.Load(columns + r * Tile + i), O.Broadcast(down[r]), a);
+                if (i + O.Count <= count)
+                    O.Store(O.Add(O.Load(y + i), a), y + i);
                 else
-                    Partial<O, V>.Store(O.Multiply(O.Fma(s, sum, Partial<O, V>.Load(y + i, count - i)), O.Load(gain + i)), y + i, count - i);
+                    Partial<O, V>.Store(O.Add(Partial<O, V>.Load(y + i, count - i), a), y + i, count - i);
             }
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Add(float* y, float* offset, int count)
+    private static void Many(in Finish finish, int o, int count, int rank, float* down, int downStride, float* columns, float* tile)
     {
-        int i = 0;
-        for (; i + O.Count <= count; i += O.Count)
-            O.Store(O.Add(O.Load(y + i), O.Load(offset + i)), y + i);
-        for (; i < count; i++)
-            y[i] += offset[i];
+        int rows = OuterTile<O, V>.Rows, width = OuterTile<O, V>.Columns;
+        for (int i = 0; i < count; i += width)
+            for (int t = 0; t < finish.Rows; t += rows)
+            {
+                int some = Math.Min(rows, finish.Rows - t), outputs = Math.Min(width, count - i);
+                float* y = finish.Y + t * finish.YStride + o + i;
+                if (outputs == width)
+                {
+                    OuterTile<O, V>.Run(down + (long)t * downStride, downStride, 1, some, columns + i, Tile, rank, y, finish.YStride, chain: false);
+                    continue;
+                }
+                for (int r = 0; r < some; r++)
+                    new Span<float>(y + r * finish.YStride, outputs).CopyTo(new Span<float>(tile + r * width, outputs));
+                OuterTile<O, V>.Run(down + (long)t * downStride, downStride, 1, some, columns + i, Tile, rank, tile, width, chain: false);
+                for (int r = 0; r < some; r++)
+                    new Span<float>(tile + r * width, outputs).CopyTo(new Span<float>(y + r * finish.YStride, outputs));
+            }
     }
 
-    // Rows of B, F32, padded with zeros to whole vectors; the rows up to the next four are zero.
-    private static void UnpackB(LowRankStep step, int o, int count, int padded, float* b)
+    // [rank][Tile]: s·B of some outputs, zeros in the rest of the tile.
+    private static void Columns(LowRankStep step, int o, int count, int end, float* columns, float* rows)
     {
         byte* source = Pointer.Bytes(step.B) + step.B.Type.Bytes((long)o * step.Rank);
-        if (padded == step.Rank)
-        {
-            Widen<O, V>.Run(step.B.Type, source, b, count * step.Rank);
-        }
+        // The next tile's rows are fetched while these are used.
+        byte* next = source + step.B.Type.Bytes((long)count * step.Rank), last = next + step.B.Type.Bytes((long)Math.Min(Tile, end - o - count) * step.Rank);
+        for (; next < last; next += 64)
+            Lanes.Prefetch(next);
+        if (step.B.Type == DType.F32)
+            rows = (float*)source;
         else
+            Widen<O, V>.Run(step.B.Type, source, rows, count * step.Rank);
+        if (count < Tile)
+            new Span<float>(columns, step.Rank * Tile).Clear();
+        Transpose.Scaled(rows, count, step.Rank, step.Scale, columns, Tile);
+    }
+
+    private static void Offset(in Finish finish, int o, int count, DeviceTensor bias, float scale, float* offset)
+    {
+        Widen<O, V>.Run(bias.Type, Pointer.Bytes(bias) + bias.Type.Bytes(o), offset, count);
+        for (int t = 0; t < finish.Rows; t++)
         {
-            new Span<float>(b, count * padded).Clear();
+            float* y = finish.Y + t * finish.YStride + o;
             for (int i = 0; i < count; i++)
-                Widen<O, V>.Run(step.B.Type, source + step.B.Type.Bytes((long)i * step.Rank), b + i * padded, step.Rank);
+                y[i] = Lanes.MultiplyAdd(scale, offset[i], y[i]);
         }
-        if (count % 4 != 0)
-            new Span<float>(b + count * padded, (4 - count % 4) * padded).Clear();
     }
 
-    private static void Read(DeviceTensor? tensor, int o, int count, float* destination, float absent)
+    private static void Gain(in Finish finish, int o, int count, DeviceTensor gains, float* gain)
     {
-        if (tensor is null)
-            new Span<float>(destination, count).Fill(absent);
-        else
-            Widen<O, V>.Run(tensor.Type, Pointer.Bytes(tensor) + tensor.Type.Bytes(o), destination, count);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Dot4(float* b, float* u, int rank, float* sums)
-    {
-        if (typeof(O) == typeof(LanesScalar))
-            Dot4<LanesScalar, Quad>(b, u, rank, sums);
-        else
-            Dot4<Lanes128, System.Runtime.Intrinsics.Vector128<float>>(b, u, rank, sums);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Dot4<P, Q>(float* b, float* u, int rank, float* sums) where P : struct, ILanes<Q> where Q : unmanaged
-    {
-        Q a0 = P.Zero, a1 = P.Zero, a2 = P.Zero, a3 = P.Zero;
-        for (int r = 0; r < rank; r += 4)
+        Widen<O, V>.Run(gains.Type, Pointer.Bytes(gains) + gains.Type.Bytes(o), gain, count);
+        for (int t = 0; t < finish.Rows; t++)
         {
-            Q v = P.Load(u + r);
-            a0 = P.Fma(P.Load(b + r), v, a0);
-            a1 = P.Fma(P.Load(b + rank + r), v, a1);
-            a2 = P.Fma(P.Load(b + 2 * rank + r), v, a2);
-            a3 = P.Fma(P.Load(b + 3 * rank + r), v, a3);
+            float* y = finish.Y + t * finish.YStride + o;
+            for (int i = 0; i < count; i++)
+                y[i] *= gain[i];
         }
-        P.Sum4(a0, a1, a2, a3, sums);
     }
 }

@@ -18,6 +18,12 @@ internal unsafe struct Product
     /// <summary>True when W is [I, O].</summary>
     public bool InputMajor;
 
+    /// <summary>Which of the call's sites it is of.</summary>
+    public int Site;
+
+    /// <summary>First row, counted from the call's first.</summary>
+    public int First;
+
     /// <summary>I.</summary>
     public int Inputs;
 
@@ -105,9 +111,11 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
             byte* w0 = p.Weight + o * rowBytes;
             // Outputs past the end repeat the first: computed, not stored.
             byte* w1 = count > 1 ? w0 + rowBytes : w0, w2 = count > 2 ? w0 + 2 * rowBytes : w0, w3 = count > 3 ? w0 + 3 * rowBytes : w0;
-            for (int t = 0; t < p.Rows; t++)
+            // The first row of x fetches the next four outputs' weights.
+            long ahead = o + 8 <= end ? 4 * rowBytes : 0;
+            for (int t = 0; t < p.Rows; t++, ahead = 0)
             {
-                Dot4<W>(w0, w1, w2, w3, p.X + t * p.XStride, p.Inputs, sums);
+                Dot4<W>(w0, w1, w2, w3, p.X + t * p.XStride, p.Inputs, ahead, sums);
                 float* y = p.Y + t * p.YStride + o;
                 for (int i = 0; i < count; i++)
                     y[i] = p.Add ? y[i] + sums[i] : sums[i];
@@ -116,12 +124,19 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dot4<W>(byte* w0, byte* w1, byte* w2, byte* w3, float* x, int inputs, float* sums) where W : struct, IWeightType
+    private static void Dot4<W>(byte* w0, byte* w1, byte* w2, byte* w3, float* x, int inputs, long ahead, float* sums) where W : struct, IWeightType
     {
         V a0 = O.Zero, a1 = O.Zero, a2 = O.Zero, a3 = O.Zero;
         int k = 0;
         for (; k + 32 <= inputs; k += 32)
         {
+            for (int line = 0; ahead > 0 && line < W.BlockBytes; line += 64)
+            {
+                Lanes.Prefetch(w0 + ahead + line);
+                Lanes.Prefetch(w1 + ahead + line);
+                Lanes.Prefetch(w2 + ahead + line);
+                Lanes.Prefetch(w3 + ahead + line);
+            }
             V f0 = W.Factor<O, V>(w0), f1 = W.Factor<O, V>(w1), f2 = W.Factor<O, V>(w2), f3 = W.Factor<O, V>(w3);
             for (int i = 0; i < 16; i += O.Count)
             {

@@ -89,9 +89,7 @@ public sealed class DecoderPass : IForwardPass
         }
         else
         {
-            _backend.Linear(batch, layer.Q!, b.Normed, b.Q);
-            _backend.Linear(batch, layer.K!, b.Normed, b.K);
-            _backend.Linear(batch, layer.V!, b.Normed, b.V);
+            _backend.Linears(batch, [layer.Q!, layer.K!, layer.V!], b.Normed, [b.Q, b.K, b.V]);
         }
         if (layer.QNorm is not null)
             _backend.RmsNorm(batch, layer.QNorm, b.Q, b.Q);
@@ -114,14 +112,14 @@ public sealed class DecoderPass : IForwardPass
     {
         DecoderBuffers b = _buffers;
         Norm(batch, layer.FeedForwardNorm, b.Hidden, b.Normed);
-        _backend.Linear(batch, layer.Up, b.Normed, b.Up);
         if (layer.Gate is null)
         {
+            _backend.Linear(batch, layer.Up, b.Normed, b.Up);
             _backend.Activate(batch.Rows, _weights.Activation, b.Up, b.Up);
         }
         else
         {
-            _backend.Linear(batch, layer.Gate, b.Normed, b.Gate);
+            _backend.Linears(batch, [layer.Up, layer.Gate], b.Normed, [b.Up, b.Gate]);
             _backend.SwiGlu(batch.Rows, b.Gate, b.Up, b.Up);
         }
         _backend.Linear(batch, layer.Down, b.Up, b.Delta);
