@@ -79,14 +79,14 @@ void main()
             tile[at >> 2][at & 3u] = sums[pass * 16u + i];
         }
         barrier();
-        precise float sum = 0.0;
+        TwoSum sum = TwoSum(0.0, 0.0);
         for (uint p = 0u; p < LANES; p++) {
             uint at = p * LANE_PITCH + element;
-            sum = sum + tile[at >> 2][at & 3u];
+            add_to(sum, tile[at >> 2][at & 3u]);
         }
         uint t = first + (thread >> 6) * EACH + pass * 2u + (thread >> 5 & 1u);
         if (t < push.rows && output_first + column < push.outputs)
-            end_output(t, output_first + column, sum);
+            end_output(t, output_first + column, total_of(sum));
         barrier();
     }
 }

@@ -51,8 +51,8 @@ void main()
     o = gl_WorkGroupID.x * OUTPUTS + low;
     if (t >= ROWS || first + t >= push.rows || o >= push.outputs)
         return;
-    precise float sum = 0.0;
+    TwoSum sum = TwoSum(0.0, 0.0);
     for (uint p = 0u; p < LANES; p++)
-        sum = sum + lanes[thread * PITCH + p];
-    end_output(first + t, o, sum);
+        add_to(sum, lanes[thread * PITCH + p]);
+    end_output(first + t, o, total_of(sum));
 }

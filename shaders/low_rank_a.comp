@@ -4,6 +4,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/batch.glsl"
 #include "common/steps.glsl"
+#include "common/two_sum.glsl"
 
 layout(local_size_x = 256) in;
 // 1: the width and stride of x are multiples of 4.
@@ -114,8 +115,8 @@ void main()
     uint t = thread >> 4, end_rank = gl_WorkGroupID.x * RANKS + lane;
     if (t >= ROWS || first + t >= push.rows || end_rank >= site_rank(site[t]))
         return;
-    precise float sum = 0.0;
+    TwoSum sum = TwoSum(0.0, 0.0);
     for (uint p = 0u; p < LANES; p++)
-        sum = sum + lanes[thread * PITCH + p];
-    store_f32(push.u, (first + t) * push.u_stride + end_rank, sum);
+        add_to(sum, lanes[thread * PITCH + p]);
+    store_f32(push.u, (first + t) * push.u_stride + end_rank, total_of(sum));
 }

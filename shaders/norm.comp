@@ -24,7 +24,7 @@ void main()
             bias_type = site_bias_type(site);
         Moments m = moments(push.x, at, push.width, push.epsilon);
         for (uint d = STEP * gl_LocalInvocationIndex; d < push.width; d += STEP * THREADS) {
-            precise vec4 y = centre(load_piece(push.x, at, d), m) * m.scale * load_parameter(gain, gain_type, d);
+            precise vec4 y = normal(load_piece(push.x, at, d), m) * load_parameter(gain, gain_type, d);
             if (!is_null(bias))
                 y = y + load_parameter(bias, bias_type, d);
             store_piece(push.y, at, d, y);

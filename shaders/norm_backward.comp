@@ -15,7 +15,7 @@ void main()
         uint at = piece * push.width;
         Moments m = moments(push.x, at, push.width, push.epsilon);
         if (!is_null(push.statistics) && gl_LocalInvocationIndex == 0u)
-            store_f32x4(push.statistics, piece, vec4(m.high, m.low, m.scale, 0.0));
+            store_f32x4(push.statistics, piece, vec4(m.high, m.low, m.scale, m.scale_low));
         if (is_null(push.dx))
             continue;
         uvec2 site = site_of(row_path(push.batch, piece / push.pieces), push.site), gain = site_weight(site);
@@ -26,7 +26,7 @@ void main()
             gain_type = site_weight_type(site);
         precise float sum = 0.0, along = 0.0;
         for (uint d = STEP * gl_LocalInvocationIndex; d < push.width; d += STEP * THREADS) {
-            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = centre(load_piece(push.x, at, d), m) * m.scale;
+            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
             if (SUBTRACT_MEAN != 0u)
                 sum = sum_quad(g, sum);
             along = fma(g.w, n.w, fma(g.z, n.z, fma(g.y, n.y, fma(g.x, n.x, along))));
@@ -35,7 +35,7 @@ void main()
             sum = sum_threads(sum) / float(push.width);
         along = sum_threads(along) / float(push.width);
         for (uint d = STEP * gl_LocalInvocationIndex; d < push.width; d += STEP * THREADS) {
-            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = centre(load_piece(push.x, at, d), m) * m.scale;
+            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
             precise vec4 dx = load_piece(push.dx, at, d) + m.scale * (g - sum - n * along);
             store_piece(push.dx, at, d, dx);
         }

@@ -21,7 +21,7 @@ void main()
         float dy = load_f32(push.dy, piece * push.width + d);
         if (gain) {
             vec4 moments = load_f32x4(push.statistics, piece);
-            precise float n = (load_f32(push.x, piece * push.width + d) - moments.x - moments.y) * moments.z;
+            precise float c = load_f32(push.x, piece * push.width + d) - moments.x - moments.y, rest = c * moments.w, n = fma(c, moments.z, rest);
             of_gain = fma(dy, n, of_gain);
         }
         of_bias = of_bias + dy;

@@ -15,8 +15,8 @@ layout(local_size_x_id = 1) in;
 
 const uint STEP = BY_QUADS != 0u ? 4u : 1u;
 
-// Mean in two floats (0 where it is not subtracted) and 1 / sqrt(mean square of what is left + eps).
-struct Moments { float high; float low; float scale; };
+// Mean in two floats (0 where it is not subtracted) and 1 / sqrt(mean square of what is left + eps) in two: its rounding would be the same way in all of a piece.
+struct Moments { float high; float low; float scale; float scale_low; };
 
 // Elements d..d+3 of the piece at float `at`; only the first where quads do not divide the width.
 vec4 load_piece(uvec2 a, uint at, uint d) { return BY_QUADS != 0u ? load_f32x4(a, (at + d) / 4u) : vec4(load_f32(a, at + d), 0.0, 0.0, 0.0); }
@@ -46,12 +46,19 @@ vec4 centre(vec4 x, Moments m)
     return BY_QUADS != 0u ? c : vec4(c.x, 0.0, 0.0, 0.0);
 }
 
-// A driver's square root and quotient may be a few units off: one step of Newton's mends them.
-float inverse_root(float v)
+// 1 / sqrt(v) in two floats: what one step of Newton's adds to a driver's root and quotient, which may be a few units off.
+vec2 inverse_root(float v)
 {
-    precise float r = 1.0 / sqrt(v);
-    precise float e = fma(-v * r, r, 1.0);
-    return fma(0.5 * r, e, r);
+    precise float r = 1.0 / sqrt(v), square = r * r, rest = fma(r, r, -square);
+    precise float e = fma(-v, rest, fma(-v, square, 1.0));
+    return vec2(r, 0.5 * r * e);
+}
+
+// (x - mean) / sqrt(mean square + eps).
+vec4 normal(vec4 x, Moments m)
+{
+    precise vec4 c = centre(x, m), rest = c * m.scale_low, n = fma(c, vec4(m.scale), rest);
+    return n;
 }
 
 float mean_left(uvec2 x, uint at, uint width, Moments m)
@@ -64,7 +71,7 @@ float mean_left(uvec2 x, uint at, uint width, Moments m)
 
 Moments moments(uvec2 x, uint at, uint width, float epsilon)
 {
-    Moments m = Moments(0.0, 0.0, 0.0);
+    Moments m = Moments(0.0, 0.0, 0.0, 0.0);
     if (SUBTRACT_MEAN != 0u) {
         m.high = mean_left(x, at, width, m);
         m.low = mean_left(x, at, width, m);
@@ -74,7 +81,9 @@ Moments moments(uvec2 x, uint at, uint width, float epsilon)
         vec4 c = centre(load_piece(x, at, d), m);
         sum = fma(c.w, c.w, fma(c.z, c.z, fma(c.y, c.y, fma(c.x, c.x, sum))));
     }
-    m.scale = inverse_root(sum_threads(sum) / float(width) + epsilon);
+    vec2 scale = inverse_root(sum_threads(sum) / float(width) + epsilon);
+    m.scale = scale.x;
+    m.scale_low = scale.y;
     return m;
 }
 

@@ -1,7 +1,8 @@
 // What the kernels of y = W * x share: arguments, reads of W and x, and the end of an output.
 //
 // The order of a product's sum is the same in every kernel, so that a row has the same bits in a batch of any size: lane p of 16 takes the elements k with
-// (k / 4) % 16 = p in ascending order, a chain of fused multiply-adds from zero; the lanes are then added in ascending order.
+// (k / 4) % 16 = p in ascending order, a chain of fused multiply-adds from zero; the lanes are then added in ascending order,
+// their rounding kept beside the sum: common/two_sum.glsl.
 #ifndef EDGELORA_PRODUCT
 #define EDGELORA_PRODUCT
 #include "common/memory.glsl"
@@ -9,6 +10,7 @@
 #include "common/batch.glsl"
 #include "common/path.glsl"
 #include "common/steps.glsl"
+#include "common/two_sum.glsl"
 
 layout(constant_id = 0) const uint WEIGHT_TYPE = 0;
 // 1: the weight is stored [inputs, outputs].

@@ -42,23 +42,25 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Piece(float* x, float* y, float* gain, float* bias, int width, float epsilon, bool subtractMean)
     {
-        (float high, float low, float scale) = Statistics(x, width, epsilon, subtractMean);
-        V h = O.Broadcast(high), l = O.Broadcast(low), s = O.Broadcast(scale);
+        (float high, float low, double root) = Statistics(x, width, epsilon, subtractMean);
+        // In two floats: the rounding of one would be the same way in all of a piece.
+        float scale = (float)root, rest = (float)(root - scale);
+        V h = O.Broadcast(high), l = O.Broadcast(low), s = O.Broadcast(scale), r = O.Broadcast(rest);
         int d = 0;
         for (; d + O.Count <= width; d += O.Count)
         {
-            V v = O.Multiply(O.Multiply(O.Subtract(O.Subtract(O.Load(x + d), h), l), s), O.Load(gain + d));
+            V c = O.Subtract(O.Subtract(O.Load(x + d), h), l), v = O.Multiply(O.Fma(c, s, O.Multiply(c, r)), O.Load(gain + d));
             O.Store(bias is null ? v : O.Add(v, O.Load(bias + d)), y + d);
         }
         for (; d < width; d++)
         {
-            float v = (x[d] - high - low) * scale * gain[d];
+            float c = x[d] - high - low, v = Lanes.MultiplyAdd(c, scale, c * rest) * gain[d];
             y[d] = bias is null ? v : v + bias[d];
         }
     }
 
     /// <summary>Mean of a piece in two floats (0 where it is not subtracted), and 1/√(mean square around it + eps).</summary>
-    public static (float High, float Low, float Scale) Statistics(float* x, int width, float epsilon, bool subtractMean)
+    public static (float High, float Low, double Scale) Statistics(float* x, int width, float epsilon, bool subtractMean)
     {
         float high = 0, low = 0;
         if (subtractMean)
@@ -66,7 +68,7 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
             high = (float)(Sum(x, width, 0, 0, squares: false) / width);
             low = (float)(Sum(x, width, high, 0, squares: false) / width);
         }
-        return (high, low, (float)(1 / Math.Sqrt(Sum(x, width, high, low, squares: true) / width + epsilon)));
+        return (high, low, 1 / Math.Sqrt(Sum(x, width, high, low, squares: true) / width + epsilon));
     }
 
     // Σ (x - high - low), or of its squares.

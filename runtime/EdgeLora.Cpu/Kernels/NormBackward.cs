@@ -54,7 +54,8 @@ internal static unsafe class NormBackward<O, V> where O : struct, ILanes<V> wher
             {
                 long at = (long)p * width;
                 float* statistics = op.Statistics + 3L * p;
-                (statistics[0], statistics[1], statistics[2]) = Norm<O, V>.Statistics(op.X + at, width, site.Epsilon, subtractMean);
+                (statistics[0], statistics[1], double scale) = Norm<O, V>.Statistics(op.X + at, width, site.Epsilon, subtractMean);
+                statistics[2] = (float)scale;
                 if (op.Dx is not null)
                     Piece(op.X + at, op.Dy + at, op.Dx + at, gain, width, statistics, subtractMean);
             }

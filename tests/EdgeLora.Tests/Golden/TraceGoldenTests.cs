@@ -23,21 +23,11 @@ public sealed class TraceGoldenTests
     // One of each kind: a software driver needs seconds for each. `edgelora verify trace --device vulkan` runs any of them.
     [Theory]
     [InlineData("full"), InlineData("dora"), InlineData("lora_embedding"), InlineData("lora_packed"), InlineData("lora_bert_classify"), InlineData("lora_gpt2"), InlineData("bottleneck_houlsby_gpt2")]
-    [InlineData("partial_bitfit_qwen2")]
+    [InlineData("partial_bitfit_qwen2"), InlineData("lora_modules_to_save")]
     public void Vulkan_backend_trains_like_PEFT(string name) => Check(SharedFolder.Require("fixtures/training/" + name), VulkanDriver.Backend());
 
     [Fact]
     public void Vulkan_by_storage_buffers_trains_like_PEFT() => Check(SharedFolder.Require("fixtures/training/lora_qv_sgd"), VulkanDriver.Backend(addresses: false));
-
-    [Fact]
-    public void Vulkan_backend_trains_saved_modules_like_PEFT()
-    {
-        using IComputeBackend backend = VulkanDriver.Backend();
-        TraceResult result = TraceReplay.Run(SharedFolder.Require("fixtures/training/lora_modules_to_save"), backend);
-        // One gradient of step 2 is about 1e-8, and AdamW's first step is its sign: the rounding of F32 decides (0.7e-4 to 2.8e-4 on the CPU's tiers, of 3e-4 allowed).
-        Assert.True(result.FinalError <= 1e-3, $"final {result.FinalError:g3} at {result.Worst}");
-        Assert.True((result with { FinalError = 0 }).Passed, $"loss {result.LossError:g3}, norm {result.GradNormError:g3}, rate {result.RateError:g3}, gradients {result.GradientError:g3}; {string.Join("; ", result.Faults)}");
-    }
 
     [Fact]
     public void A_Q8_0_base_trains_the_same_from_its_blocks()
