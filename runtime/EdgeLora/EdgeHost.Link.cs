@@ -78,8 +78,7 @@ public sealed partial class EdgeHost
             }
             else
             {
-                BringBack(node);
-                Store.Replace(node, adapter, folder);
+                Replace(node, adapter, folder);
             }
             // Only what is on the device has passed the canary.
             Store.MakeResident(node);
@@ -102,17 +101,20 @@ public sealed partial class EdgeHost
         return new(node.Path, node.Generation);
     }
 
-    // A generation that is on the device stays there when its successor fails the canary.
-    private void BringBack(AdapterNode node)
+    // What it builds on comes first: a parent that is refused leaves the node as it was.
+    private void Replace(AdapterNode node, LoraAdapter adapter, string folder)
     {
         try
         {
-            Store.MakeResident(node);
+            if (node.Parent is { Parent: not null } parent)
+                Store.MakeResident(parent);
         }
-        catch (ModelFileException)
+        catch
         {
-            // There is no good generation to go back to.
+            adapter.Dispose();
+            throw;
         }
+        Store.Replace(node, adapter, folder);
     }
 
     private void Refuse(AdapterNode node, ModelFileException fault)

@@ -11,7 +11,7 @@ public sealed partial class EdgeHost
     // Forward passes get the time that is left when committing took its share.
     private const double CommitShare = 0.5;
 
-    private readonly ConcurrentQueue<Action> _requests = new();
+    private readonly ConcurrentQueue<(Action Action, TaskCompletionSource Done)> _requests = new();
     private readonly ConcurrentQueue<AdapterEvent> _events = new();
     private readonly ManualResetEventSlim _wake = new(false);
     private readonly Lock _ticking = new();
@@ -68,15 +68,26 @@ public sealed partial class EdgeHost
         }
     }
 
-    /// <summary>Ticks until cancelled, for applications without a loop of their own; sleeps while there is nothing to do.</summary>
+    /// <summary>
+    /// Ticks until cancelled, for applications without a loop of their own; sleeps while there is nothing to do. A tick that throws (a device that was lost, an event's handler) ends it and every generation with that exception.
+    /// </summary>
     /// <param name="cancellation">Ends it.</param>
     /// <param name="budget">Of each tick; null: 10 ms.</param>
     public Task RunAsync(CancellationToken cancellation, TimeSpan? budget = null) => Task.Factory.StartNew(
         () =>
         {
-            while (!cancellation.IsCancellationRequested)
-                if (Tick(budget ?? TimeSpan.FromMilliseconds(10)) is { Running: 0 })
-                    WaitForWork(TimeSpan.FromMilliseconds(200), cancellation);
+            try
+            {
+                while (!cancellation.IsCancellationRequested)
+                    if (Tick(budget ?? TimeSpan.FromMilliseconds(10)) is { Running: 0 })
+                        WaitForWork(TimeSpan.FromMilliseconds(200), cancellation);
+            }
+            catch (Exception e)
+            {
+                lock (_ticking)
+                    _sessions?.FailAll(e);
+                throw;
+            }
         },
         CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
@@ -135,18 +146,7 @@ public sealed partial class EdgeHost
             done.SetException(new ObjectDisposedException(Name));
             return done.Task;
         }
-        _requests.Enqueue(() =>
-        {
-            try
-            {
-                action();
-                done.SetResult();
-            }
-            catch (Exception e)
-            {
-                done.SetException(e);
-            }
-        });
+        _requests.Enqueue((action, done));
         _wake.Set();
         return done.Task;
     }
@@ -174,15 +174,23 @@ public sealed partial class EdgeHost
         _staging?.Dispose();
         _sessions?.Dispose();
         _canary?.Dispose();
-        while (_requests.TryDequeue(out Action? left))
-            left();
+        while (_requests.TryDequeue(out (Action, TaskCompletionSource Done) left))
+            left.Done.TrySetException(new ObjectDisposedException(Name));
         _wake.Dispose();
     }
 
     private void Commit(long until)
     {
-        while (_requests.TryDequeue(out Action? request))
-            request();
+        while (_requests.TryDequeue(out (Action Action, TaskCompletionSource Done) request))
+            try
+            {
+                request.Action();
+                request.Done.SetResult();
+            }
+            catch (Exception e)
+            {
+                request.Done.SetException(e);
+            }
         while (_watch is not null && _watch.TryTake(out TreeChange change))
             Apply(change);
         long bytes = 0;

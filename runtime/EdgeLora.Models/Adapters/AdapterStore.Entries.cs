@@ -63,7 +63,8 @@ public sealed partial class AdapterStore
 
     /// <summary>
     /// Puts another generation of a node in place of the one that is there. Takes ownership of <paramref name="adapter"/>, also when it throws. What builds on the node is loaded anew when it is asked for next; who
-    /// stands on the old generation stays on it. Throws <see cref="ModelFileException"/>, with the old generation in place, where the new one is refused.
+    /// stands on the old generation stays on it. Where there is a <see cref="Canary"/>, one that only waited in RAM comes to the device for it. Throws <see cref="ModelFileException"/>, with the old generation in place,
+    /// where the new one is refused.
     /// </summary>
     /// <param name="node">The node.</param>
     /// <param name="adapter">The new generation.</param>
@@ -74,7 +75,8 @@ public sealed partial class AdapterStore
         {
             string before = node.Folder;
             node.Folder = folder ?? before;
-            if (!_entries.TryGetValue(node, out Entry? old))
+            Entry? old = _entries.GetValueOrDefault(node), parent = old?.Parent;
+            if (old is null && (Canary is null || !TryLoadParent(node, out parent)))
             {
                 _staged.Take(node, anyStamp: true)?.Dispose();
                 Describe(node, adapter);
@@ -84,10 +86,11 @@ public sealed partial class AdapterStore
             {
                 Entry entry;
                 // Room for the new one is not made by evicting the old one.
-                old.Pins++;
+                if (old is not null)
+                    old.Pins++;
                 try
                 {
-                    entry = Bring(node, old.Parent, adapter, node.FileStamp());
+                    entry = Bring(node, parent, adapter, node.FileStamp());
                 }
                 catch
                 {
@@ -96,9 +99,12 @@ public sealed partial class AdapterStore
                 }
                 finally
                 {
-                    old.Pins--;
+                    if (old is not null)
+                        old.Pins--;
                 }
-                Retire(old);
+                if (old is not null)
+                    Retire(old);
+                _staged.Take(node, anyStamp: true)?.Dispose();
                 _entries.Add(node, entry);
                 Describe(node, entry.Adapter.Adapter);
                 node.State = AdapterState.Resident;
@@ -175,6 +181,21 @@ public sealed partial class AdapterStore
         node.Generation++;
         foreach (AdapterNode child in node.Children)
             Renew(child);
+    }
+
+    // False where what a node builds on is refused: nobody can stand on the node before that is mended.
+    private bool TryLoadParent(AdapterNode node, out Entry? parent)
+    {
+        parent = null;
+        try
+        {
+            parent = node.Parent!.Parent is null ? null : Load(node.Parent);
+            return true;
+        }
+        catch (ModelFileException)
+        {
+            return false;
+        }
     }
 
     private Entry Load(AdapterNode node)

@@ -53,7 +53,17 @@ public sealed class Session : IDisposable
     public ReadOnlySpan<float> Logits => LogitsBuffer;
 
     /// <summary>Bytes of all keys and values held.</summary>
-    public long KvBytes => _slots.Sum(s => s.Buffer?.ByteLength ?? 0);
+    public long KvBytes
+    {
+        get
+        {
+            // Asked for after every token: nothing is allocated.
+            long bytes = 0;
+            foreach (KvSlot slot in _slots)
+                bytes += slot.Buffer?.ByteLength ?? 0;
+            return bytes;
+        }
+    }
 
     /// <summary>Tokens that the next step must run before there are logits for the token that follows; at least the last one.</summary>
     public int Pending => Count - Math.Min(_slot.Count, Math.Max(0, Count - 1));

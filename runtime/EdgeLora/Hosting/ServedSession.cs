@@ -21,6 +21,9 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
     /// <summary>Bytes that its keys and values may come to by the end of the generation.</summary>
     public long NeededBytes { get; set; }
 
+    /// <summary>Its generation is among those that steps serve; false: it waits, or there is none.</summary>
+    public bool Runs { get; set; }
+
     /// <summary>Tokens served, over its weight: who has least is next.</summary>
     public double Served { get; set; }
 
@@ -63,7 +66,7 @@ internal sealed class ServedSession(HostSession face, Session core, AdapterLease
         catch (Exception e)
         {
             Fail(e);
-            return true;
+            return false;
         }
     }
 

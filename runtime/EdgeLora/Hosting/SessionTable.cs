@@ -143,7 +143,17 @@ internal sealed class SessionTable : IDisposable
             if (count == 0)
                 break;
             long start = Stopwatch.GetTimestamp();
-            _batch.Step(_work.AsSpan(0, count));
+            try
+            {
+                _batch.Step(_work.AsSpan(0, count));
+            }
+            catch (Exception e)
+            {
+                // Whatever the device could not do: nobody waits for tokens that do not come.
+                for (int i = 0; i < count; i++)
+                    Fail(_workers[i], e);
+                throw;
+            }
             _host.Profile.Add("forward", start, null, ("rows", rows), ("sessions", count));
             for (int i = 0; i < count; i++)
             {
@@ -155,10 +165,10 @@ internal sealed class SessionTable : IDisposable
                 {
                     prompt += _work[i].Rows - 1;
                     fresh++;
-                    if (!session.Choose() || session.Generator is null)
-                        Finish(session);
-                    else
+                    if (session.Choose())
                         Show(session);
+                    else
+                        Finish(session);
                 }
                 else
                 {
@@ -178,6 +188,13 @@ internal sealed class SessionTable : IDisposable
         return (steps, prompt, fresh, longest);
     }
 
+    /// <summary>Ends every generation with a fault.</summary>
+    public void FailAll(Exception fault)
+    {
+        foreach (ServedSession session in _running.Concat(_waiting).ToArray())
+            Fail(session, fault);
+    }
+
     public void Dispose()
     {
         foreach (ServedSession session in _all)
@@ -187,6 +204,8 @@ internal sealed class SessionTable : IDisposable
             session.Dispose();
         }
         _all.Clear();
+        _running.Clear();
+        _waiting.Clear();
     }
 
     // Who is in the next step, and with how many tokens: by priority, then by who was served least. Those that only decode first, so that a long prompt fills what they leave.
@@ -214,9 +233,17 @@ internal sealed class SessionTable : IDisposable
         return count;
     }
 
+    private void Fail(ServedSession session, Exception fault)
+    {
+        session.Fail(fault);
+        _waiting.Remove(session);
+        Finish(session);
+    }
+
     private void Finish(ServedSession session)
     {
         session.End();
+        session.Runs = false;
         _running.Remove(session);
         Show(session);
         Admit();
@@ -262,6 +289,7 @@ internal sealed class SessionTable : IDisposable
             if (_running.Count > 0)
                 next.Served = Math.Max(next.Served, _running.Min(s => s.Served));
             _running.Add(next);
+            next.Runs = true;
             Show(next);
         }
         for (int i = 0; i < _waiting.Count; i++)
@@ -289,7 +317,7 @@ internal sealed class SessionTable : IDisposable
     {
         HostSession face = session.Face;
         face.Node = new(session.Lease.Node.Path, session.Lease.Generation);
-        face.State = session.Generator is null ? HostSessionState.Idle : _running.Contains(session) ? HostSessionState.Running : HostSessionState.Waiting;
+        face.State = session.Generator is null ? HostSessionState.Idle : session.Runs ? HostSessionState.Running : HostSessionState.Waiting;
         if (face.State != HostSessionState.Waiting)
             face.WaitingPlace = 0;
         face.TokenCount = session.Core.Count;

@@ -31,7 +31,7 @@ internal sealed class TreeWatch : IDisposable
     private readonly AutoResetEvent _signal = new(false);
     private readonly FileSystemWatcher _watcher;
     private readonly Thread _thread;
-    private Dictionary<string, long> _seen = [];
+    private Dictionary<string, long>? _seen;
     private volatile bool _stopped;
 
     /// <param name="tree">The tree as it is.</param>
@@ -101,7 +101,7 @@ internal sealed class TreeWatch : IDisposable
             bool known = _known.TryGetValue(node.Path, out long before);
             if (known && before == stamp)
                 continue;
-            if (!_seen.TryGetValue(node.Path, out long last) || last != stamp)
+            if (_seen is null || !_seen.TryGetValue(node.Path, out long last) || last != stamp)
             {
                 quiet = false;
                 continue;
@@ -113,7 +113,7 @@ internal sealed class TreeWatch : IDisposable
         foreach (string gone in _known.Keys.Where(p => !stamps.ContainsKey(p)).OrderByDescending(p => p.Length).ToArray())
         {
             // A rename takes a file away for a moment: gone is what is gone twice.
-            if (_seen.ContainsKey(gone) || _seen.Count == 0)
+            if (_seen is null || _seen.ContainsKey(gone))
             {
                 quiet = false;
                 continue;

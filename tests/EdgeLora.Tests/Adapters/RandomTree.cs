@@ -38,6 +38,15 @@ internal sealed class RandomTree : IDisposable
         return path;
     }
 
+    /// <summary>Makes an adapter's weights so large that logits overflow.</summary>
+    public static void Overflow(string folder)
+    {
+        string file = Path.Combine(folder, "adapter_model.safetensors");
+        using (TensorFile tensors = Safetensors.Open(file))
+            Safetensors.Write(file + ".new", tensors.Tensors.Values.Select(t => Tensor.FromFloats(t.Name, t.Shape, [.. t.ToFloats().Select(v => v * 1e30f)])).ToArray());
+        File.Move(file + ".new", file, overwrite: true);
+    }
+
     public void Dispose() => Directory.Delete(Folder, recursive: true);
 
     private Tensor Gaussian(string name, int rows, int columns)

@@ -84,7 +84,7 @@ public sealed class BenchTests : IDisposable
         BenchCase Case(string id, Func<int, double> run) => new(new(id, "g", id, "c", BenchUnit.TokensPerSecond), 2, run);
         BenchSettings settings = BenchSettings.Quick with { Seconds = 0, SampleSeconds = 1 };
         CaseResult[] results = CaseRounds.Run([
-            Case("at once", _ => throw new NotImplementedException("no such op")),
+            Case("at once", _ => throw new NotSupportedException("no such op")),
             Case("good", n => 0.25 * n),
             Case("later", n => ++runs < 3 ? 1 : throw new IndexOutOfRangeException("lost")),
         ], settings, (_, _) => { }, CancellationToken.None);

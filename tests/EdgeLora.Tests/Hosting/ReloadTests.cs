@@ -73,9 +73,7 @@ public sealed class ReloadTests
                 File.WriteAllText(config, File.ReadAllText(config).Replace("\"r\": 2", "\"r\": 3"));
                 break;
             default:
-                using (TensorFile tensors = Safetensors.Open(file))
-                    Safetensors.Write(file + ".new", tensors.Tensors.Values.Select(t => Tensor.FromFloats(t.Name, t.Shape, [.. t.ToFloats().Select(v => v * 1e30f)])).ToArray());
-                File.Move(file + ".new", file, overwrite: true);
+                RandomTree.Overflow(Path.Combine(tree.Folder, "a"));
                 break;
         }
         Wait(host, () => events.Exists(e => e is { Kind: AdapterEventKind.Faulted, Node: "a", Faults.Count: > 0 }));
@@ -91,6 +89,42 @@ public sealed class ReloadTests
         Assert.Equal(good, Say(host, session));
         Assert.Empty(host.Tree.Get("a").Faults);
         Assert.Equal(0, host.Store.RetiredCount);
+    }
+
+    [Fact]
+    public void A_bad_file_of_a_node_that_waits_in_RAM_leaves_its_last_good_generation_there()
+    {
+        using RandomTree tree = new(57);
+        tree.Add("", "a");
+        tree.Add("", "b");
+        using EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { Watch = true, Threads = 1, StagedBudgetBytes = long.MaxValue, WatchInterval = TimeSpan.FromHours(1), AdapterBudgetBytes = 1 });
+        HostSession session = Served.Until(host, host.OpenSessionAsync("a"));
+        int[] good = Say(host, session);
+        Served.Until(host, session.SwitchAsync("b"));
+        Assert.True(host.Store.IsStaged(host.Tree.Get("a")));
+        RandomTree.Overflow(Path.Combine(tree.Folder, "a"));
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => Served.Until(host, host.ReloadAsync("a")));
+        Assert.Contains("not finite", refused.Message);
+        Assert.NotEmpty(host.Tree.Get("a").Faults);
+        Served.Until(host, session.TruncateAsync(0));
+        Served.Until(host, session.SwitchAsync("a"));
+        Assert.Equal(good, Say(host, session));
+        // A good one takes its place.
+        tree.Add("", "a");
+        Assert.Equal(1, Served.Until(host, host.ReloadAsync("a")).Generation);
+        Served.Until(host, session.TruncateAsync(0));
+        Assert.NotEqual(good, Say(host, session));
+    }
+
+    [Fact]
+    public void The_last_folder_that_is_deleted_is_unmounted_too()
+    {
+        using RandomTree tree = new(58);
+        tree.Add("", "a");
+        using EdgeHost host = Open(tree);
+        host.Tick(Served.Budget);
+        Directory.Delete(Path.Combine(tree.Folder, "a"), recursive: true);
+        Wait(host, () => host.Tree.Find("a") is null);
     }
 
     [Fact]

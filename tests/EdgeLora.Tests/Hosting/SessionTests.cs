@@ -40,6 +40,38 @@ public sealed class SessionTests
     }
 
     [Fact]
+    public async Task A_loop_that_ends_with_an_exception_ends_every_stream_with_it()
+    {
+        // Room for one session's keys and values, 1.4 MB: the other one waits.
+        using EdgeHost host = Open(new EdgeHostOptions { KvBudgetBytes = 2_000_000 });
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        Task loop = host.RunAsync(stop.Token);
+        HostSession[] sessions = [await host.OpenSessionAsync("holmes"), await host.OpenSessionAsync("math")];
+        GenerationOptions most = new() { MaxTokens = 300, IgnoreEnd = true };
+        host.Ticked += report =>
+        {
+            if (report is { Running: 1, Waiting: 1 })
+                throw new InvalidOperationException("the device is gone");
+        };
+        Task[] all = [.. sessions.Select(s => Served.Collect(s.GenerateAsync([1], most, TestContext.Current.CancellationToken))), loop];
+        foreach (Task ended in all)
+            Assert.Equal("the device is gone", (await Assert.ThrowsAsync<InvalidOperationException>(() => ended.WaitAsync(TimeSpan.FromSeconds(30), stop.Token))).Message);
+        Assert.All(sessions, s => Assert.Equal(HostSessionState.Idle, s.State));
+    }
+
+    [Fact]
+    public async Task What_is_asked_of_a_host_that_closes_fails_and_does_not_wait()
+    {
+        EdgeHost host = Open();
+        Task<HostSession> asked = host.OpenSessionAsync("holmes");
+        host.Tick(Served.Budget);
+        Task<HostSession> late = host.OpenSessionAsync("math");
+        host.Dispose();
+        await asked;
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => late);
+    }
+
+    [Fact]
     public void A_node_that_is_not_there_is_refused_and_the_session_stays()
     {
         using EdgeHost host = Open();

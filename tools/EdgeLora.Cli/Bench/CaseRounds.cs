@@ -54,5 +54,5 @@ internal static class CaseRounds
     }
 
     /// <summary>An exception in words. Whatever a device's driver or backend throws is a result, so the type is told where the message alone may say little.</summary>
-    public static string Describe(Exception e) => e is NotImplementedException or NotSupportedException or ModelFileException or InvalidOperationException ? e.Message : $"{e.GetType().Name}: {e.Message}";
+    public static string Describe(Exception e) => e is NotSupportedException or ModelFileException or InvalidOperationException ? e.Message : $"{e.GetType().Name}: {e.Message}";
 }
