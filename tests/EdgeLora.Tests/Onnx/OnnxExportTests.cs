@@ -51,6 +51,29 @@ public sealed class OnnxExportTests : IDisposable
             Check(ModelGolden.Logits(host.Model, host.Enter(node), tokens), plain.Run(tokens, node.Length == 0 ? null : Path.Combine(_folder, "adapters", node + OnnxAdapter.Extension)), node, tolerance);
     }
 
+    [Theory]
+    [InlineData("models/qwen2")]
+    [InlineData("models/qwen2-window")]
+    [InlineData("models/qwen3")]
+    [InlineData("models/smollm3")]
+    [InlineData("models/mistral")]
+    [InlineData("models/llama-bf16")]
+    [InlineData("models/llama-bias-untied")]
+    [InlineData("models/llama-rope-yarn")]
+    [InlineData("gguf/llama/llama-F16.gguf")]
+    [InlineData("gguf/llama/llama-Q8_0.gguf")]
+    [InlineData("gguf/llama/llama-Q4_0.gguf")]
+    [InlineData("gguf/gpt2/gpt2-Q8_0.gguf")]
+    public void A_base_of_any_architecture_and_storage_runs_in_plain_ONNX_Runtime(string name)
+    {
+        string model = SharedFolder.Require("fixtures/" + name);
+        Export(model);
+        using EdgeHost host = EdgeHost.Open(model, new EdgeHostOptions { Device = "reference" });
+        using Plain plain = new(_folder, host.Model.Config);
+        int[] tokens = Array.ConvertAll(s_tokens, t => t % host.Model.Config.Vocabulary);
+        Check(ModelGolden.Logits(host.Model, AdapterPath.Root, tokens), plain.Run(tokens, null), "");
+    }
+
     [Fact]
     public void An_export_that_exists_is_not_written_over()
     {
