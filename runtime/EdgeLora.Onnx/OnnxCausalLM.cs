@@ -18,8 +18,10 @@ public sealed class OnnxCausalLM : ICausalLM
     private readonly GraphStore _graphs;
     private readonly ConditionalWeakTable<DeviceTensor, GraphTensor> _cacheValues = [];
     private readonly Func<DeviceTensor, OrtValue> _valueOf;
+    private readonly DeviceCaches? _caches;
     private readonly RunOptions _run = new();
     private readonly List<Piece> _pieces = [], _steps = [];
+    private readonly Comparison<Piece> _byPath;
     private int[] _tokens = [], _positions = [], _rows = [];
 
     internal OnnxCausalLM(DecoderModel model, OnnxBackend backend)
@@ -27,7 +29,12 @@ public sealed class OnnxCausalLM : ICausalLM
         (_model, _backend) = (model, backend);
         _graphs = new(model, backend);
         ModelConfig config = model.Config;
-        _valueOf = tensor => _cacheValues.GetValue(tensor, t => GraphTensor.Of((HostTensor)t, [1, config.KvHeads, t.Shape[0] / config.KvHeads, config.HeadSize])).Value;
+        int Order(Piece piece) => _graphs.ShapeOf(piece.Path).IsPlain ? int.MinValue : RuntimeHelpers.GetHashCode(piece.Path);
+        _byPath = (a, b) => Order(a).CompareTo(Order(b)) is not 0 and int order ? order : a.Start.CompareTo(b.Start);
+        if (backend.KeepsCaches)
+            using (SessionOptions options = OnnxDevices.Options(backend.Name, backend.Threads))
+                _caches = new(options, backend.Memory, backend.Options.Activations, config.KvHeads);
+        _valueOf = tensor => (tensor as DeviceCache)?.Value ?? _cacheValues.GetValue(tensor, t => GraphTensor.Of((HostTensor)t, [1, config.KvHeads, t.Shape[0] / config.KvHeads, config.HeadSize])).Value;
     }
 
     /// <inheritdoc/>
@@ -39,13 +46,17 @@ public sealed class OnnxCausalLM : ICausalLM
     /// <summary>Graphs that were recorded and opened since the model was loaded.</summary>
     public long GraphsOpened => _graphs.Opened;
 
+    /// <summary>Paths, and mixtures of paths, that were bound to a graph since the model was loaded.</summary>
+    public long PathsBound => _graphs.Bound;
+
     /// <inheritdoc/>
-    public KvBuffer CreateCache(int capacity) => new(_backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity, Config.KvHeads);
+    public KvBuffer CreateCache(int capacity) => new((IComputeBackend?)_caches ?? _backend, Config.Layers, Config.KvHeads * Config.HeadSize, _caches is null ? capacity : Config.ContextLength, Config.KvHeads,
+        _backend.Options.Half ? DType.F16 : DType.F32);
 
     /// <inheritdoc/>
     public void Forward(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits, HiddenObserver? observer = null)
     {
-        Cut(batch, together: observer is null && !_backend.IsDirectMl);
+        Cut(batch, together: observer is null && _caches is null);
         float[][]? hidden = observer is null ? null : [.. Enumerable.Range(0, Config.Layers + 1).Select(_ => new float[batch.Rows * Config.HiddenSize])];
         foreach (Piece piece in _pieces)
             RunRows(batch, piece, logitRows, logits, hidden);
@@ -73,6 +84,7 @@ public sealed class OnnxCausalLM : ICausalLM
     public void Dispose()
     {
         _graphs.Dispose();
+        _caches?.Dispose();
         _run.Dispose();
     }
 
@@ -96,7 +108,7 @@ public sealed class OnnxCausalLM : ICausalLM
     private void RunRows(BatchLayout batch, Piece piece, ReadOnlySpan<int> logitRows, Span<float> logits, float[][]? hidden)
     {
         // DirectML's attention takes several rows only where nothing stands before them.
-        int most = _backend.IsDirectMl && piece.Past > 0 ? 1 : piece.Count;
+        int most = _caches is not null && piece.Past > 0 ? 1 : piece.Count;
         for (int done = 0; done < piece.Count; done += most)
             RunSequence(batch, piece with { Start = piece.Start + done, Count = most, Past = piece.Past + done }, logitRows, logits, hidden);
     }
@@ -126,18 +138,15 @@ public sealed class OnnxCausalLM : ICausalLM
             values.CopyTo(hidden[int.Parse(name.AsSpan("hidden.".Length), System.Globalization.CultureInfo.InvariantCulture)], piece.Start * Config.HiddenSize);
     }
 
-    // Sequences of one row: those on one path together, then plain ones on different paths together, then what is left.
+    // Sequences of one row: plain paths together, others with those on the same path.
     private void RunSteps(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits)
     {
-        if (_steps.Count == 0)
-            return;
-        bool one = _steps.TrueForAll(s => ReferenceEquals(s.Path, _steps[0].Path)), plain = !one && _steps.TrueForAll(s => _graphs.ShapeOf(s.Path).IsPlain);
-        if (!one && !plain)
-            _steps.Sort((a, b) => RuntimeHelpers.GetHashCode(a.Path).CompareTo(RuntimeHelpers.GetHashCode(b.Path)) is not 0 and int order ? order : a.Start.CompareTo(b.Start));
+        if (!SamePath(0, _steps.Count))
+            _steps.Sort(_byPath);
         for (int done = 0; done < _steps.Count;)
         {
             int count = 1;
-            while (count < MostSequences && done + 2 * count <= _steps.Count && (plain || SamePath(done, 2 * count)))
+            while (count < MostSequences && done + 2 * count <= _steps.Count && (SamePath(done, 2 * count) || AllPlain(done, 2 * count)))
                 count *= 2;
             if (count == 1)
                 RunSequence(batch, _steps[done], logitRows, logits, null);
@@ -145,6 +154,14 @@ public sealed class OnnxCausalLM : ICausalLM
                 RunTogether(batch, done, count, SamePath(done, count), logitRows, logits);
             done += count;
         }
+    }
+
+    private bool AllPlain(int start, int count)
+    {
+        for (int i = start; i < start + count; i++)
+            if (!_graphs.ShapeOf(_steps[i].Path).IsPlain)
+                return false;
+        return true;
     }
 
     private bool SamePath(int start, int count)
@@ -184,7 +201,7 @@ public sealed class OnnxCausalLM : ICausalLM
         int tokens = piece.Past + piece.Count;
         binding.BindCache(sequence, piece.Cache, _valueOf);
         // A shared cache on DirectML is said to be as long as its memory; the length of its content is the other number.
-        binding.Graph.WriteLength(sequence, tokens, _backend.IsDirectMl ? piece.Cache.Capacity : tokens);
+        binding.Graph.WriteLength(sequence, tokens, _caches is not null ? piece.Cache.Capacity : tokens);
     }
 
     private void Take(GraphSession graph, int from, Span<float> logits, int to) =>

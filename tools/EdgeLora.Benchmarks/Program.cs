@@ -32,6 +32,8 @@ try
         return TrainingProgram.Run(args[1..]);
     if (args is ["--host", ..])
         return HostProgram.Run(args[1..]);
+    if (args is ["--onnx", ..])
+        return OnnxProgram.Run(args[1..]);
     Summary[] summaries = [.. BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args.Length == 0 ? ["--filter", "*"] : args, config)];
     Console.WriteLine(about);
     return summaries.Length > 0 && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success)) ? 0 : 1;

@@ -100,6 +100,7 @@ public sealed class KvBuffer : IDisposable
     private readonly IComputeBackend _backend;
     private readonly int _width;
     private readonly int _planes;
+    private readonly DType _type;
 
     /// <summary>A buffer for <paramref name="layers"/> layers of <paramref name="width"/> = K·Hd floats a token, with room for <paramref name="capacity"/> tokens.</summary>
     /// <param name="backend">Where it lies.</param>
@@ -107,15 +108,16 @@ public sealed class KvBuffer : IDisposable
     /// <param name="width">K·Hd.</param>
     /// <param name="capacity">Tokens.</param>
     /// <param name="planes">1: a token's heads lie together. K: a head's tokens do.</param>
-    public KvBuffer(IComputeBackend backend, int layers, int width, int capacity, int planes = 1)
+    /// <param name="type">F32, or F16 where the backend computes in it.</param>
+    public KvBuffer(IComputeBackend backend, int layers, int width, int capacity, int planes = 1, DType type = DType.F32)
     {
-        (_backend, _width, _planes) = (backend, width, planes);
+        (_backend, _width, _planes, _type) = (backend, width, planes, type);
         Keys = new DeviceTensor[layers];
         Values = new DeviceTensor[layers];
         Reserve(Math.Max(1, capacity));
     }
 
-    /// <summary>Per layer [capacity, K·Hd] F32; of planes [K·capacity, Hd].</summary>
+    /// <summary>Per layer [capacity, K·Hd]; of planes [K·capacity, Hd].</summary>
     public DeviceTensor[] Keys { get; }
 
     /// <summary>Per layer, as <see cref="Keys"/>.</summary>
@@ -125,7 +127,7 @@ public sealed class KvBuffer : IDisposable
     public int Capacity { get; private set; }
 
     /// <summary>Bytes of all keys and values.</summary>
-    public long ByteLength => 2L * Keys.Length * Capacity * _width * sizeof(float);
+    public long ByteLength => 2 * Keys.Length * _type.Bytes((long)Capacity * _width);
 
     /// <summary>Makes room for <paramref name="tokens"/> tokens, keeping what is there.</summary>
     public void Reserve(int tokens)
@@ -163,7 +165,7 @@ public sealed class KvBuffer : IDisposable
 
     private DeviceTensor Grow(DeviceTensor? old, string name, int capacity)
     {
-        DeviceTensor grown = _backend.Allocate(name, DType.F32, new Shape((long)_planes * capacity, _width / _planes));
+        DeviceTensor grown = _backend.Allocate(name, _type, new Shape((long)_planes * capacity, _width / _planes));
         if (old is not null)
         {
             Copy(old, Capacity, grown, capacity, Capacity);

@@ -55,6 +55,9 @@ public class HostTensor : DeviceTensor
     /// <summary>Whether the bytes are pages of a mapped file, which can be read again.</summary>
     public bool IsMapped => _tensor.IsMapped;
 
+    /// <summary>Where the bytes lie on disk, as <see cref="Tensor.Place"/>.</summary>
+    public (string Path, long Offset)? Place => _tensor.Place;
+
     /// <summary>Bytes of a buffer of its own. Throws <see cref="InvalidOperationException"/> for a view of a file: the base is never written.</summary>
     public Span<byte> WritableBytes => _own is not null ? _own.Writable : throw new InvalidOperationException($"{Name}: is read-only");
 

@@ -41,6 +41,9 @@ public sealed class Tensor
     /// <summary>Whether the bytes are pages of a mapped file.</summary>
     public bool IsMapped => _storage is MappedFile { IsMapped: true };
 
+    /// <summary>The mapped file that the bytes lie in, and from which byte on; null where they lie in memory alone.</summary>
+    public (string Path, long Offset)? Place => _storage is MappedFile { IsMapped: true } file ? (file.FilePath, _offset) : null;
+
     /// <summary>The stored bytes.</summary>
     public ReadOnlySpan<byte> Bytes => _storage.Bytes(_offset, (int)ByteLength);
 

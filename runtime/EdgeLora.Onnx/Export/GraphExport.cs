@@ -34,8 +34,8 @@ public sealed class GraphExport : IDisposable
         if (model.Backend is not OnnxBackend)
             throw new ArgumentException($"{model.Backend.Name}: a graph is written of a model on onnx:cpu");
         (_sites, _config) = (model.Sites, model.Config);
-        _weights = new(half ? OnnxType.Float16 : OnnxType.Float, WeightsName);
-        _graph = GraphRecorder.Record(model, new([PathShape.Of(SiteTable.Base, _sites)], SiteTable.Base, 0, Alone: true), _weights);
+        _weights = new(half ? OnnxType.Float16 : OnnxType.Float, file: WeightsName);
+        _graph = GraphRecorder.Record(model, new([PathShape.Of(SiteTable.Base, _sites, room: true)], SiteTable.Base, 0, Alone: true), _weights);
     }
 
     /// <summary>Nodes of the graph.</summary>
@@ -55,7 +55,7 @@ public sealed class GraphExport : IDisposable
     /// <summary>Writes what a path adds to the base as one adapter: the ranks of its nodes together. Throws <see cref="NotSupportedException"/> for a path that does more than low-rank products, or those at the head.</summary>
     public void WriteAdapter(string file, AdapterPath path, CancellationToken cancellation = default)
     {
-        PathShape shape = PathShape.Of(path.Table, _sites);
+        PathShape shape = PathShape.Of(path.Table, _sites, room: true);
         if (!shape.IsPlain)
             throw new NotSupportedException($"{path}: the graph has no inputs for what it does at {string.Join(", ", shape.Beyond.Take(3))}{(shape.Beyond.Count > 3 ? $" and {shape.Beyond.Count - 3} more" : "")}");
         if (path.Invocation is not null)

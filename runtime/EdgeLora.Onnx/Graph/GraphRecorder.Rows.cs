@@ -39,20 +39,20 @@ internal sealed partial class GraphRecorder
             ("num_heads", (long)shape.Heads), ("kv_num_heads", (long)shape.KvHeads), ("scale", shape.Scale), ("do_rotary", 0L),
             ("local_window_size", shape.Window > 0 ? shape.Window : -1L),
         ];
-        OnnxDimension[] cache = [1, shape.KvHeads, "C", shape.HeadSize];
+        OnnxDimension[] past = [1, shape.KvHeads, "", shape.HeadSize], present = [.. past];
         for (int s = 0; s < sequences; s++)
         {
             // Each sequence has room of its own.
-            cache[2] = StepNames.Of(_plan, s, "C");
-            string pastKeys = StepInput(StepNames.PastKeys(_plan, s, layer), _type, cache), pastValues = StepInput(StepNames.PastValues(_plan, s, layer), _type, cache);
+            (past[2], present[2]) = (StepNames.Of(_plan, s, "past"), StepNames.Of(_plan, s, "present"));
+            string pastKeys = StepInput(StepNames.PastKeys(_plan, s, layer), _type, past), pastValues = StepInput(StepNames.PastValues(_plan, s, layer), _type, past);
             string length = StepInput(StepNames.Length(_plan, s), OnnxType.Int32, 1), total = StepInput(StepNames.Total(_plan, s), OnnxType.Int32);
             string presentKeys = StepNames.PresentKeys(_plan, s, layer), presentValues = StepNames.PresentValues(_plan, s, layer);
             mixed[s] = Fresh("mixed");
             _graph.Node("GroupQueryAttention", [queries[s], keys[s], values[s], pastKeys, pastValues, length, total], [mixed[s], presentKeys, presentValues], OnnxGraph.Microsoft, attributes);
             if (_plan.Alone)
-                cache[2] = AllTokens;
-            _graph.Output(presentKeys, _type, cache);
-            _graph.Output(presentValues, _type, cache);
+                present[2] = AllTokens;
+            _graph.Output(presentKeys, _type, present);
+            _graph.Output(presentValues, _type, present);
         }
         string joined = sequences == 1 ? mixed[0] : _graph.Node("Concat", mixed, Fresh("mixed"), "", ("axis", 0L));
         Set(y, Reshape(joined, -1, width), OpNames.Attention(layer));
@@ -80,8 +80,8 @@ internal sealed partial class GraphRecorder
 
     private void Norm(NormSite site, DeviceTensor x, DeviceTensor y, string op)
     {
-        string gain = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [site.Width], adapter => adapter.Weight) ?? Weight(site.Name + ".weight", _weights.Computed(site.Gain));
-        string? bias = PathTensor(site.Index, s => s.Bias, site.Name + ".bias", [site.Width], adapter => adapter.Bias) ?? (site.Bias is { } stored ? Weight(site.Name + ".bias", _weights.Computed(stored)) : null);
+        string gain = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [site.Width], adapter => adapter.Weight) ?? Vector(site.Name + ".weight", site.Gain);
+        string? bias = PathTensor(site.Index, s => s.Bias, site.Name + ".bias", [site.Width], adapter => adapter.Bias) ?? (site.Bias is { } stored ? Vector(site.Name + ".bias", stored) : null);
         int pieces = x.Columns / site.Width;
         string input = pieces == 1 ? Value(x) : Reshape(Value(x), -1, pieces, site.Width);
         string[] inputs = op == "LayerNormalization" && bias is not null ? [input, gain, bias] : [input, gain];
@@ -89,6 +89,13 @@ internal sealed partial class GraphRecorder
         if (op != "LayerNormalization" && bias is not null)
             value = Sum(value, bias);
         Set(y, pieces == 1 ? value : Reshape(value, -1, x.Columns), site.Name);
+    }
+
+    // Small enough to lie in the model itself; not every norm's kernel can share what it makes of one that is given to several sessions.
+    private string Vector(string name, DeviceTensor vector)
+    {
+        float[] values = vector.ToFloats();
+        return _type == OnnxType.Float ? _graph.Constant<float>(name, _type, [values.Length], values) : _graph.Constant<Half>(name, _type, [values.Length], Array.ConvertAll(values, v => (Half)v));
     }
 
     // [rows, width] as one tensor [1, rows of the sequence, width] a sequence.

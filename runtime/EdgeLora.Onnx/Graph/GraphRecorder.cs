@@ -16,7 +16,7 @@ internal sealed partial class GraphRecorder : IComputeBackend
     private readonly BatchLayout _batch = new();
     private readonly List<AdapterInput> _adapterInputs = [];
     private readonly List<string> _declared = [], _outputs = [];
-    private readonly HashSet<string> _inputs = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _inputs = new(StringComparer.Ordinal), _weightNames = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _constants = new(StringComparer.Ordinal);
     private readonly Dictionary<DeviceTensor, string> _bottlenecks = [];
     private readonly OnnxType _type;
@@ -149,10 +149,9 @@ internal sealed partial class GraphRecorder : IComputeBackend
 
     private string Weight(string name, GraphTensor tensor)
     {
-        if (_declared.Contains(name))
-            return name;
-        _declared.Add(name);
-        return _weights.Declare(_graph, name, tensor);
+        if (_weightNames.Add(name) && _weights.Declare(_graph, name, tensor))
+            _declared.Add(name);
+        return name;
     }
 
     private string Ints(ReadOnlySpan<long> values)

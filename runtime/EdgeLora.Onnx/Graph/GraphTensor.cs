@@ -33,6 +33,9 @@ internal sealed class GraphTensor : IDisposable
     /// <summary>Where the elements are: tensors of one address are views of the same bytes.</summary>
     public nint Address => _address;
 
+    /// <summary>Where the same bytes lie on disk; null where they were made.</summary>
+    public (string Path, long Offset)? Place => (_owner as HostTensor)?.Place;
+
     /// <summary>The elements.</summary>
     public ReadOnlySpan<byte> Bytes => MemoryMarshal.CreateReadOnlySpan(ref Unsafe.AddByteOffset(ref Unsafe.NullRef<byte>(), _address), checked((int)_bytes));
 

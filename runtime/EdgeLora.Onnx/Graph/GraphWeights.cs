@@ -8,12 +8,10 @@ namespace EdgeLora.Onnx;
 /// A table of embeddings stays as it is stored.
 /// </summary>
 /// <param name="activations">What graphs compute in: Float or Float16.</param>
+/// <param name="embed">Whether weights that were made in memory lie in the models themselves: where ONNX Runtime rewrites a graph it looks at weights before it takes those that it is given.</param>
 /// <param name="file">For a model that is written: the name of the file with its weights. Null: sessions are given them.</param>
-internal sealed class GraphWeights(OnnxType activations, string? file = null) : IDisposable
+internal sealed class GraphWeights(OnnxType activations, bool embed = false, string? file = null) : IDisposable
 {
-    // Never opened: every external initializer is given to the session. ONNX Runtime wants the file to be there nevertheless.
-    private static readonly string s_file = Path.GetFileName(Environment.ProcessPath!), s_folder = Path.GetDirectoryName(Environment.ProcessPath!)!;
-
     private readonly Dictionary<(DeviceTensor, string), GraphTensor> _tensors = [];
     private readonly Dictionary<DeviceTensor, BlockLayout> _blocks = [];
     // Where a file's tensors lie in it; page-aligned, so that readers can map them.
@@ -21,6 +19,8 @@ internal sealed class GraphWeights(OnnxType activations, string? file = null) : 
 
     private readonly List<(GraphTensor Tensor, long Offset)> _placed = [];
     private readonly Dictionary<string, GraphTensor> _byName = new(StringComparer.Ordinal);
+    // What is given to the session names a file nevertheless, which has to be there: where none holds the weight, any will do.
+    private string? _folder, _anyFile;
 
     /// <summary>What graphs compute in.</summary>
     public OnnxType Activations => activations;
@@ -41,12 +41,27 @@ internal sealed class GraphWeights(OnnxType activations, string? file = null) : 
         return layout;
     }
 
-    /// <summary>Declares a tensor of this model in a graph under <paramref name="name"/>, which is the same in every graph.</summary>
-    public string Declare(OnnxGraph graph, string name, GraphTensor tensor)
+    /// <summary>Declares a tensor of this model in a graph under <paramref name="name"/>, which is the same in every graph. False: the model holds it, the session needs not be given it.</summary>
+    public bool Declare(OnnxGraph graph, string name, GraphTensor tensor)
     {
-        if (_byName.TryAdd(name, tensor) || ReferenceEquals(_byName[name], tensor))
-            return graph.External(name, tensor.Type, tensor.Shape, file ?? s_file, file is null ? 0 : Place(tensor), tensor.ByteLength);
-        throw new InvalidOperationException($"{name}: names two weights");
+        if (!_byName.TryAdd(name, tensor) && !ReferenceEquals(_byName[name], tensor))
+            throw new InvalidOperationException($"{name}: names two weights");
+        if (file is not null)
+        {
+            graph.External(name, tensor.Type, tensor.Shape, file, Place(tensor), tensor.ByteLength);
+            return true;
+        }
+        string path = tensor.Place is { } place ? Resolve(place.Path) : _anyFile ?? Resolve(Environment.ProcessPath!);
+        // All files of one session lie in one folder: that of the checkpoint.
+        (_folder, _anyFile) = (_folder ?? Path.GetDirectoryName(path)!, _anyFile ?? path);
+        bool there = tensor.Place is not null && Path.GetDirectoryName(path) == _folder;
+        if (!there && embed)
+        {
+            graph.Constant(name, tensor.Type, tensor.Shape, tensor.Bytes);
+            return false;
+        }
+        graph.External(name, tensor.Type, tensor.Shape, Path.GetFileName(there ? path : _anyFile), there ? tensor.Place!.Value.Offset : 0, tensor.ByteLength);
+        return true;
     }
 
     /// <summary>Bytes of the file with all that was declared.</summary>
@@ -69,7 +84,11 @@ internal sealed class GraphWeights(OnnxType activations, string? file = null) : 
     /// <summary>Gives a session the tensors that its graph declares.</summary>
     public void AddTo(SessionOptions options, IEnumerable<string> names)
     {
-        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", s_folder);
+        if (_folder is not null)
+            options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", _folder);
+        // Who looks at a weight while the session is made looks into the file; what is given to the session counts only afterwards.
+        options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "ConstantFolding");
+        options.AddSessionConfigEntry("ep.dml.disable_graph_fusion", "1");
         foreach (string name in names)
             options.AddInitializer(name, _byName[name].Value);
     }
@@ -90,6 +109,9 @@ internal sealed class GraphWeights(OnnxType activations, string? file = null) : 
         _placed.Add((tensor, offset));
         return offset;
     }
+
+    // ONNX Runtime follows links, and refuses files that then lie outside the folder.
+    private static string Resolve(string path) => Path.GetFullPath(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path);
 
     private GraphTensor Get(DeviceTensor weight, string form, Func<HostTensor, GraphTensor> make)
     {

@@ -63,16 +63,19 @@ internal sealed class PathShape
     public SiteShape this[int index] => (uint)index < (uint)_sites.Length ? _sites[index] ?? SiteShape.None : SiteShape.None;
 
     /// <summary>The shape of a path.</summary>
-    public static PathShape Of(SiteTable table, SiteCatalog sites)
+    /// <param name="table">The path.</param>
+    /// <param name="sites">The base's sites.</param>
+    /// <param name="room">Whether linear layers have room for a product that the path does not have.</param>
+    public static PathShape Of(SiteTable table, SiteCatalog sites, bool room)
     {
         SiteShape?[] shapes = new SiteShape?[sites.Count];
         StringBuilder key = new();
         List<string> beyond = [];
         foreach (ModelSite site in sites.Sites)
         {
-            SiteShape room = HasRoom(site, sites) ? SiteShape.LowRank : SiteShape.None, shape = Of(site, table[site.Index], room);
+            SiteShape usual = room && HasRoom(site, sites) ? SiteShape.LowRank : SiteShape.None, shape = Of(table[site.Index], usual);
             shapes[site.Index] = shape;
-            if (ReferenceEquals(shape, room))
+            if (ReferenceEquals(shape, usual))
                 continue;
             Write(key, site.Index, shape);
             beyond.Add(site.Name);
@@ -92,10 +95,10 @@ internal sealed class PathShape
     // The head is wide: products that nearly no adapter has would cost every token.
     private static bool HasRoom(ModelSite site, SiteCatalog sites) => site.Linear is not null && site.Name != sites.HeadName;
 
-    private static SiteShape Of(ModelSite site, SiteAdapter? adapter, SiteShape room)
+    private static SiteShape Of(SiteAdapter? adapter, SiteShape usual)
     {
         if (adapter is null)
-            return room;
+            return usual;
         List<SegmentShape> segments = [];
         bool offset = false, open = false;
         foreach (LowRankStep step in adapter.Steps)
@@ -108,8 +111,8 @@ internal sealed class PathShape
         }
         if (open)
             segments.Add(new(offset, false));
-        SiteShape shape = new(segments.Count == 0 ? room.Segments : [.. segments], adapter.Weight is not null, adapter.Bias is not null, adapter.Rows is not null);
-        return shape is { Weight: false, Bias: false, Rows: false } && shape.Segments.AsSpan().SequenceEqual(room.Segments) ? room : shape;
+        SiteShape shape = new(segments.Count == 0 ? usual.Segments : [.. segments], adapter.Weight is not null, adapter.Bias is not null, adapter.Rows is not null);
+        return shape is { Weight: false, Bias: false, Rows: false } && shape.Segments.AsSpan().SequenceEqual(usual.Segments) ? usual : shape;
     }
 
     private static void Write(StringBuilder key, int index, SiteShape shape)

@@ -15,11 +15,10 @@ internal sealed class GraphSession : IDisposable
     private float[] _angles = [];
 
     /// <summary>Opens a graph; <paramref name="options"/> stays the caller's.</summary>
-    public GraphSession(GraphPlan plan, RecordedGraph graph, ModelConfig config, SessionOptions options, PrePackedWeightsContainer packed, bool half)
+    public GraphSession(GraphPlan plan, RecordedGraph graph, ModelConfig config, SessionOptions options, PrePackedWeightsContainer packed, OnnxType activations)
     {
-        (Plan, Graph, _config, _half) = (plan, graph, config, half);
+        (Plan, Graph, _config, _half) = (plan, graph, config, activations == OnnxType.Float16);
         Session = new InferenceSession(graph.Model, options, packed);
-        OnnxType angles = half ? OnnxType.Float16 : OnnxType.Float;
         List<StepBuffer> inputs = [];
         T Add<T>(T buffer) where T : StepBuffer
         {
@@ -30,11 +29,11 @@ internal sealed class GraphSession : IDisposable
         _tokens = Add(new StepBuffer<long>(StepNames.Tokens, OnnxType.Int64));
         _positions = Add(new StepBuffer<long>(StepNames.Positions, OnnxType.Int64));
         _logitRows = Add(new StepBuffer<long>(StepNames.LogitRows, OnnxType.Int64));
-        _cos = new(StepNames.Cos, angles);
-        _sin = new(StepNames.Sin, angles);
-        _halfCos = new(StepNames.Cos, angles);
-        _halfSin = new(StepNames.Sin, angles);
-        foreach (StepBuffer buffer in (StepBuffer[])(half ? [_halfCos, _halfSin] : [_cos, _sin]))
+        _cos = new(StepNames.Cos, activations);
+        _sin = new(StepNames.Sin, activations);
+        _halfCos = new(StepNames.Cos, activations);
+        _halfSin = new(StepNames.Sin, activations);
+        foreach (StepBuffer buffer in (StepBuffer[])(_half ? [_halfCos, _halfSin] : [_cos, _sin]))
             Add(buffer);
         int sequences = Math.Max(1, plan.Sequences);
         _lengths = [.. Enumerable.Range(0, sequences).Select(s => Add(new StepBuffer<int>(StepNames.Length(plan, s), OnnxType.Int32)))];

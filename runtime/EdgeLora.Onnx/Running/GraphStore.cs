@@ -8,7 +8,7 @@ namespace EdgeLora.Onnx;
 /// <summary>Graphs of a model by what they were recorded for, and bindings by graph and paths; each kind least recently used goes first. All share the base's weights, and ONNX Runtime's packed copies of them.</summary>
 internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDisposable
 {
-    private readonly GraphWeights _weights = new(backend.Options.Half ? OnnxType.Float16 : OnnxType.Float);
+    private readonly GraphWeights _weights = new(backend.Options.Activations, embed: backend.Options.Half && backend.Memory == "Cpu");
     private readonly PrePackedWeightsContainer _packed = new();
     private readonly Dictionary<GraphKey, GraphSession> _graphs = [];
     private readonly ConditionalWeakTable<SiteTable, PathShape> _shapes = [];
@@ -18,8 +18,11 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
     /// <summary>Graphs that were recorded and opened.</summary>
     public long Opened { get; private set; }
 
+    /// <summary>Bindings that were made.</summary>
+    public long Bound { get; private set; }
+
     /// <summary>The shape of a path, found once.</summary>
-    public PathShape ShapeOf(SiteTable path) => _shapes.GetValue(path, p => PathShape.Of(p, model.Sites));
+    public PathShape ShapeOf(SiteTable path) => _shapes.GetValue(path, p => PathShape.Of(p, model.Sites, backend.Options.AdapterInputs));
 
     /// <summary>The binding of paths to the graph of a plan; recorded, opened and bound where it is not there.</summary>
     public PathBinding Bind(GraphPlan plan, ReadOnlySpan<SiteTable> paths)
@@ -38,7 +41,8 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
             for (int i = 0; i < paths.Length; i++)
                 tensors[i] = _tensors.GetValue(paths[i], p => new(p));
             Trim();
-            graph.Bindings.Add(binding = new(graph, paths, tensors));
+            Bound++;
+            graph.Bindings.Add(binding = new(graph, paths, tensors, copiesInputs: backend.KeepsCaches));
         }
         binding.LastUse = ++_clock;
         return binding;
@@ -66,7 +70,7 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
             RecordedGraph recorded = GraphRecorder.Record(model, plan, _weights);
             using SessionOptions options = OnnxDevices.Options(backend.Name, backend.Threads);
             _weights.AddTo(options, recorded.Weights);
-            _graphs[plan.Key] = graph = new(plan, recorded, model.Config, options, _packed, backend.Options.Half);
+            _graphs[plan.Key] = graph = new(plan, recorded, model.Config, options, _packed, backend.Options.Activations);
             Opened++;
         }
         graph.LastUse = ++_clock;

@@ -13,12 +13,17 @@ internal sealed class PathBinding : IDisposable
     private readonly int[] _capacities;
     private readonly List<GraphTensor> _held = [];
     private readonly WeakReference<SiteTable>[] _paths;
+    private readonly bool _copiesInputs;
     private int _logitsVersion = -1;
 
     /// <summary>Binds what the paths give.</summary>
-    public PathBinding(GraphSession graph, ReadOnlySpan<SiteTable> paths, ReadOnlySpan<PathTensors> tensors)
+    /// <param name="graph">The graph.</param>
+    /// <param name="paths">One path, or one a sequence.</param>
+    /// <param name="tensors">What they give.</param>
+    /// <param name="copiesInputs">Whether the provider's memory is not the host's: an input is then copied to it when it is bound, so what a step rewrites is bound anew.</param>
+    public PathBinding(GraphSession graph, ReadOnlySpan<SiteTable> paths, ReadOnlySpan<PathTensors> tensors, bool copiesInputs)
     {
-        _graph = graph;
+        (_graph, _copiesInputs) = (graph, copiesInputs);
         _paths = new WeakReference<SiteTable>[paths.Length];
         for (int i = 0; i < paths.Length; i++)
             _paths[i] = new(paths[i]);
@@ -79,7 +84,7 @@ internal sealed class PathBinding : IDisposable
     public void Run(RunOptions options)
     {
         for (int i = 0; i < _versions.Length; i++)
-            if (_versions[i] != _graph.Inputs[i].Version)
+            if (_copiesInputs || _versions[i] != _graph.Inputs[i].Version)
             {
                 _binding.BindInput(_graph.Inputs[i].Name, _graph.Inputs[i].Value);
                 _versions[i] = _graph.Inputs[i].Version;

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
@@ -5,12 +7,13 @@ namespace EdgeLora.Onnx;
 
 /// <summary>One op on two devices.</summary>
 /// <param name="Step">prefill, or decode: one token behind the others.</param>
+/// <param name="Layer">The decoder layer it belongs to; -1 before the first, the number of layers behind the last.</param>
 /// <param name="Operator">A site's name, or what the op is.</param>
 /// <param name="Error">max|a-b| / max|b| of its result; what differed before it is in it too.</param>
-public sealed record OperatorError(string Step, string Operator, double Error);
+public sealed record OperatorError(string Step, int Layer, string Operator, double Error);
 
 /// <summary>Compares ONNX Runtime with another backend op by op: both run the model's own pass, and every op's result is looked at.</summary>
-public static class GraphVerifier
+public static partial class GraphVerifier
 {
     /// <summary>Runs tokens but the last in one forward, then the last one behind them, on a path. Every op in order; the first whose error is too large is where devices part.</summary>
     /// <param name="openBase">Opens the base; called twice.</param>
@@ -36,9 +39,27 @@ public static class GraphVerifier
             IReadOnlyList<OpResult> results = ((OnnxCausalLM)found.Whole!).Trace(Batch(foundCache, tokens.Slice(from, count), from, foundPath.Table));
             if (!results.Select(r => r.Name).SequenceEqual(traced.Results.Select(r => r.Name)))
                 throw new InvalidOperationException($"{device.Name} runs {results.Count} ops, {reference.Name} {traced.Results.Count}: they are not the same pass");
-            errors.AddRange(results.Zip(traced.Results, (f, e) => new OperatorError(step, e.Name, GoldenError.Relative(f.Values, e.Values))));
+            int layer = -1;
+            for (int i = 0; i < results.Count; i++)
+            {
+                layer = LayerOf(found.Sites, results[i].Name) ?? layer;
+                errors.Add(new(step, layer, results[i].Name, GoldenError.Relative(results[i].Values, traced.Results[i].Values)));
+            }
         }
         return errors;
+    }
+
+    [GeneratedRegex(@"\.(?:layers|h)\.(\d+)\.")]
+    private static partial Regex LayerNumber();
+
+    // A site says which layer it is of; what has no site belongs to the site before it.
+    private static int? LayerOf(SiteCatalog sites, string op)
+    {
+        if (sites.Find(op) is not { } site)
+            return null;
+        if (LayerNumber().Match(op) is { Success: true } match)
+            return int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
+        return site.Embedding is null ? sites.Layers : null;
     }
 
     private static BatchLayout Batch(KvBuffer cache, ReadOnlySpan<int> tokens, int past, SiteTable path)

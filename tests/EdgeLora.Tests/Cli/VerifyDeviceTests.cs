@@ -40,4 +40,24 @@ public sealed class VerifyDeviceTests
         Assert.Contains("Add: magnitudes: of 10000: expected 20000, found 30000, ", error.ToString());
         Assert.Contains("and 44 more", error.ToString());
     }
+
+    [Fact]
+    public void Verify_on_a_device_that_runs_whole_models_compares_every_op_of_small_ones()
+    {
+        StringWriter output = new(), error = new();
+        int code = EdgeLoraCommand.Invoke(["verify", "--device", "onnx:cpu", "--json"], output, error);
+        Assert.Equal((0, ""), (code, error.ToString()));
+        JsonElement json = JsonDocument.Parse(output.ToString()).RootElement;
+        Assert.True(json.GetProperty("passed").GetBoolean());
+        Assert.Equal(8, json.GetProperty("models").GetArrayLength());
+        Assert.All(json.GetProperty("models").EnumerateArray(), m => Assert.Contains(m.GetProperty("operators").EnumerateArray(), o => o.GetProperty("operator").GetString() == "attention of layer 2"));
+    }
+
+    [Fact]
+    public void A_model_is_no_argument_of_a_device_that_runs_single_ops()
+    {
+        StringWriter output = new(), error = new();
+        Assert.Equal(2, EdgeLoraCommand.Invoke(["verify", "--device", "cpu", "--model", "x"], output, error));
+        Assert.Contains("cpu runs single operations", error.ToString());
+    }
 }

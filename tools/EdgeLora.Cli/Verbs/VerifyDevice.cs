@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 using EdgeLora.Conformance;
 using EdgeLora.Core;
+using EdgeLora.Onnx;
 using Spectre.Console;
 
 namespace EdgeLora.Cli.Verbs;
@@ -13,11 +14,16 @@ internal static class VerifyDevice
     {
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         DeviceArguments device = new();
+        VerifyGraphs graphs = new();
         device.AddTo(verify);
+        graphs.AddTo(verify);
         verify.Add(json);
         verify.SetAction((result, cancellation) => Task.Run(() =>
         {
             using IComputeBackend backend = device.CreateBackend(result);
+            if (backend is OnnxBackend onnx)
+                return graphs.Run(io, onnx, result, result.GetValue(json), cancellation);
+            graphs.Refuse(result, backend);
             return Run(io, backend, result.GetValue(json), cancellation);
         }, CancellationToken.None));
     }

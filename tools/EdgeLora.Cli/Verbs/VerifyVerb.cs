@@ -11,7 +11,7 @@ internal static partial class VerifyVerb
 {
     public static Command Create(CommandIo io)
     {
-        Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes. 'golden' and 'trace' check the engine against recorded results.");
+        Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes; on a device that runs whole models every op of a model against the CPU. 'golden' and 'trace' check the engine against recorded results.");
         VerifyDevice.AddTo(verify, io);
         Command golden = new("golden", "Run folders with expected.safetensors (models, adapters) or cases.json (tokenizers); print the worst error of each tensor and the first layer that differs.");
         Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders.", Arity = ArgumentArity.OneOrMore };

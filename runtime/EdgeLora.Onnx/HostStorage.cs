@@ -1,0 +1,70 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Onnx;
+
+/// <summary>A backend that holds tensors in host memory and runs no ops.</summary>
+public abstract class HostStorage : IComputeBackend
+{
+    /// <inheritdoc/>
+    public abstract string Name { get; }
+
+    /// <inheritdoc/>
+    public abstract string Description { get; }
+
+    /// <inheritdoc/>
+    public DeviceTensor Upload(Tensor tensor) => tensor.Type.IsWeight()
+        ? new HostTensor(tensor)
+        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
+
+    /// <inheritdoc/>
+    public virtual DeviceTensor Allocate(string name, DType type, Shape shape) => new HostTensor(name, type, shape);
+
+    /// <inheritdoc/>
+    public void Write(ReadOnlySpan<float> values, DeviceTensor destination, int row) => values.CopyTo(((HostTensor)destination).Floats[(row * destination.Columns)..]);
+
+    /// <inheritdoc/>
+    public void Read(DeviceTensor source, int row, Span<float> destination) => ((HostTensor)source).ReadFloats.Slice(row * source.Columns, destination.Length).CopyTo(destination);
+
+    /// <inheritdoc/>
+    public virtual void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) =>
+        ((HostTensor)source).Bytes.Slice((int)source.Type.Bytes((long)sourceRow * source.Columns), (int)source.Type.Bytes((long)rows * source.Columns))
+            .CopyTo(((HostTensor)destination).WritableBytes[(int)source.Type.Bytes((long)destinationRow * source.Columns)..]);
+
+    /// <inheritdoc/>
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Rope(int rows, int headSize, RopePairs pairs, DeviceTensor cos, DeviceTensor sin, DeviceTensor x) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public virtual void Dispose() { }
+
+    private NotSupportedException SingleOp() => new($"{Name} runs whole models, not single operations: this needs another device");
+}
