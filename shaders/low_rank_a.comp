@@ -1,4 +1,4 @@
-// U[t, offset + r] = A[r] * x[t] for every step of every row's path at a site: 16 ranks by 16 lanes a workgroup, in the order of common/product.glsl.
+// U[t, offset + r] = A[r] * x[t] for every step of every row's path at up to four sites: 16 ranks of a site by 16 lanes a workgroup, in the order of common/product.glsl.
 // Four rows at once, which read A once where they stand on the same path.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -11,8 +11,8 @@ layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint ALIGNED = 0;
 
 layout(push_constant, std430) uniform Push {
-    uvec2 x; uvec2 u; uvec2 batch;
-    uint inputs; uint x_stride; uint u_stride; uint rows; uint site;
+    uvec2 x; uvec2 batch; uvec2 u[4];
+    uint u_stride[4]; uint site[4]; uint inputs; uint x_stride; uint rows;
 } push;
 
 const uint ROWS = 4u;
@@ -75,7 +75,7 @@ void main()
     uvec2 site[ROWS];
     bool same = true;
     for (uint t = 0u; t < ROWS; t++) {
-        site[t] = site_of(row_path(push.batch, min(first + t, push.rows - 1u)), push.site);
+        site[t] = site_of(row_path(push.batch, min(first + t, push.rows - 1u)), push.site[gl_WorkGroupID.z]);
         same = same && site[t] == site[0];
     }
     precise float sums[ROWS];
@@ -118,5 +118,5 @@ void main()
     TwoSum sum = TwoSum(0.0, 0.0);
     for (uint p = 0u; p < LANES; p++)
         add_to(sum, lanes[thread * PITCH + p]);
-    store_f32(push.u, (first + t) * push.u_stride + end_rank, total_of(sum));
+    store_f32(push.u[gl_WorkGroupID.z], (first + t) * push.u_stride[gl_WorkGroupID.z] + end_rank, total_of(sum));
 }

@@ -200,6 +200,20 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Elementwise(_kernels.Add, rows, x, y, z, 1);
 
+    /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y)
+    {
+        Debug.Assert(k > 0 && k <= x.Columns && 2 * k <= y.Columns, $"the best {k} of {x} do not fit {y}");
+        lock (_gate)
+        {
+            _op.X = Pointer.In(x);
+            _op.Y = Pointer.Out(y);
+            (_op.Rows, _op.Columns, _op.Width, _op.Count) = (rows, x.Columns, y.Columns, k);
+            Run(&Cpu.TopK.Run, (long)rows * x.Columns);
+        }
+        KeepAlive(x, y, x, y);
+    }
+
     /// <summary>Ends the threads and frees the scratch. Tensors stay readable.</summary>
     public void Dispose()
     {

@@ -64,6 +64,9 @@ public abstract class HostStorage : IComputeBackend
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => throw SingleOp();
 
     /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
     public virtual void Dispose() { }
 
     private NotSupportedException SingleOp() => new($"{Name} runs whole models, not single operations: this needs another device");

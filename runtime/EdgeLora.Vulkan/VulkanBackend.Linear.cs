@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using EdgeLora.Core;
 
@@ -8,6 +9,9 @@ public sealed unsafe partial class VulkanBackend
 {
     // Up to so many rows a weight is read once a few rows, by linear_gemv; more are tiled, by linear_gemm. Both give the same bits.
     private const int MostRowsOfGemv = 8;
+
+    // Sites whose A·x one dispatch takes.
+    private const int SitesOfLowRankA = 4;
 
     private readonly Kernel?[] _products = new Kernel?[5 * 2 * 2 * 4];
 
@@ -23,12 +27,26 @@ public sealed unsafe partial class VulkanBackend
     }
 
     /// <inheritdoc/>
-    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y)
+    public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y) => Linears(batch, [site], x, [y]);
+
+    /// <inheritdoc/>
+    public void Linears(BatchLayout batch, ReadOnlySpan<LinearSite> sites, DeviceTensor x, ReadOnlySpan<DeviceTensor> y)
     {
         ulong table = Batch(batch);
         _scratch.Hold();
-        VulkanTensor input = Of(x), output = Of(y);
-        Ending ending = new(table, site.Index, LinearDowns(batch, table, site, input), site.Bias is null ? null : Of(site.Bias));
+        SiteRows downs = default;
+        for (int first = 0; first < sites.Length; first += SitesOfLowRankA)
+        {
+            ReadOnlySpan<LinearSite> some = sites[first..Math.Min(sites.Length, first + SitesOfLowRankA)];
+            LinearDowns(batch, table, some, Of(x), ref downs);
+            for (int i = 0; i < some.Length; i++)
+                LinearProducts(batch, some[i], Of(x), Of(y[first + i]), new(table, some[i].Index, downs[i], some[i].Bias is null ? null : Of(some[i].Bias!)));
+        }
+        _scratch.Release();
+    }
+
+    private void LinearProducts(BatchLayout batch, LinearSite site, VulkanTensor input, VulkanTensor output, in Ending ending)
+    {
         ReadOnlySpan<RowGroup> groups = batch.Groups;
         for (int i = 0; i < groups.Length;)
         {
@@ -45,7 +63,6 @@ public sealed unsafe partial class VulkanBackend
                 rows += groups[i].Count;
             Product(Of(weight), site.InputMajor, site.Inputs, site.Outputs, rows, new(input, start), new(output, start), ProductMode.Finish, 1, ending);
         }
-        _scratch.Release();
     }
 
     // The whole weight first; what its replaced outputs gave is then taken from a product of their own.
@@ -66,20 +83,34 @@ public sealed unsafe partial class VulkanBackend
         return replaced;
     }
 
-    /// <summary>A·x of all steps of all rows, side by side in path order: [T, largest sum of ranks]; default where no path has steps at the site.</summary>
-    private RowView LinearDowns(BatchLayout batch, ulong table, LinearSite site, VulkanTensor x)
+    /// <summary>For each site A·x of all steps of all rows, side by side in path order: [T, largest sum of ranks]; default where no path has steps at the site. One pass over x for all of them.</summary>
+    private void LinearDowns(BatchLayout batch, ulong table, ReadOnlySpan<LinearSite> sites, VulkanTensor x, ref SiteRows downs)
     {
-        int rank = MaxRank(site.Index);
-        if (rank == 0)
-            return default;
-        RowView u = NewRows(batch.Rows, rank);
-        if (!HasDropout(batch, site.Index))
+        LowRankAPush push = new() { X = x.Address, Batch = table, Inputs = (uint)sites[0].Inputs, XStride = (uint)x.Columns, Rows = (uint)batch.Rows };
+        AccessesOfLowRankA accesses = default;
+        int count = 0, most = 0;
+        for (int i = 0; i < sites.Length; i++)
         {
-            LowRankAPush push = new(x.Address, u.Tensor.Address, table, (uint)site.Inputs, (uint)x.Columns, (uint)u.Stride, (uint)batch.Rows, (uint)site.Index);
-            Kernel kernel = _kernels["low_rank_a", (site.Inputs | x.Columns) % 4 == 0 ? 1u : 0];
-            Dispatch(kernel, push, Workgroups(rank, 16), Workgroups(batch.Rows, 4), 1, Access.Read(x), Access.Write(u.Tensor), Access.Indirect);
-            return u;
+            int rank = MaxRank(sites[i].Index);
+            downs[i] = rank == 0 ? default : NewRows(batch.Rows, rank);
+            if (rank == 0)
+                continue;
+            if (HasDropout(batch, sites[i].Index))
+            {
+                MaskedDowns(batch, sites[i], x, downs[i]);
+                continue;
+            }
+            (push.U[count], push.UStride[count], push.Site[count]) = (downs[i].Tensor.Address, (uint)downs[i].Stride, (uint)sites[i].Index);
+            accesses[count++] = Access.Write(downs[i].Tensor);
+            most = Math.Max(most, rank);
         }
+        (accesses[count], accesses[count + 1]) = (Access.Read(x), Access.Indirect);
+        if (count > 0)
+            Dispatch(_kernels["low_rank_a", (sites[0].Inputs | x.Columns) % 4 == 0 ? 1u : 0], push, Workgroups(most, 16), Workgroups(batch.Rows, 4), count, accesses[..(count + 2)]);
+    }
+
+    private void MaskedDowns(BatchLayout batch, LinearSite site, VulkanTensor x, RowView u)
+    {
         foreach (RowGroup group in batch.Groups)
         {
             int column = 0;
@@ -90,7 +121,6 @@ public sealed unsafe partial class VulkanBackend
                 column += step.Rank;
             }
         }
-        return u;
     }
 
     private static bool HasDropout(BatchLayout batch, int site)
@@ -188,8 +218,38 @@ public sealed unsafe partial class VulkanBackend
     private readonly record struct ProductPush(ulong Weight, ulong X, ulong Y, ulong Batch, ulong U, ulong Bias, uint Scales, uint Inputs, uint Outputs, uint Rows,
         uint XFirst, uint XStride, uint YFirst, uint YStride, uint YColumn, uint Site, uint UStride, uint BiasType, uint Mode, float Scale);
 
+    [InlineArray(SitesOfLowRankA)]
+    private struct SiteRows
+    {
+        private RowView _first;
+    }
+
+    [InlineArray(SitesOfLowRankA + 2)]
+    private struct AccessesOfLowRankA
+    {
+        private Access _first;
+    }
+
+    [InlineArray(SitesOfLowRankA)]
+    private struct SiteAddresses
+    {
+        private ulong _first;
+    }
+
+    [InlineArray(SitesOfLowRankA)]
+    private struct SiteNumbers
+    {
+        private uint _first;
+    }
+
     [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct LowRankAPush(ulong X, ulong U, ulong Batch, uint Inputs, uint XStride, uint UStride, uint Rows, uint Site);
+    private struct LowRankAPush
+    {
+        public ulong X, Batch;
+        public SiteAddresses U;
+        public SiteNumbers UStride, Site;
+        public uint Inputs, XStride, Rows;
+    }
 
     [StructLayout(LayoutKind.Sequential)]
     private readonly record struct LowRankBPush(ulong Product, ulong Y, ulong Batch, ulong U, ulong Bias, ulong Replaced, uint Rows, uint Columns, uint BatchFirst,

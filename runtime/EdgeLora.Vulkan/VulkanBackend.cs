@@ -30,7 +30,7 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
     private readonly Dictionary<string, (long Dispatches, double Milliseconds)>? _times;
     private Allocation? _readback;
     private int _current;
-    private long _submitted, _controlBytes, _uploadedBytes;
+    private long _submitted, _controlBytes, _uploadedBytes, _readBytes;
     private bool _disposed;
 
     /// <summary>Opens a device. Throws <see cref="VulkanException"/> where it is not there or lacks something.</summary>
@@ -59,7 +59,7 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
     public VulkanDeviceInfo Device => _device.Info;
 
     /// <summary>What was done so far.</summary>
-    public VulkanCounters Counters => new(_frames.Sum(f => f.Recorded), _submitted, _controlBytes, _uploadedBytes + _tables.WrittenBytes, _memory.InUse(MemoryUse.Device));
+    public VulkanCounters Counters => new(_frames.Sum(f => f.Recorded), _submitted, _controlBytes, _uploadedBytes + _tables.WrittenBytes, _readBytes, _memory.InUse(MemoryUse.Device));
 
     /// <summary>What each shader cost so far on the device, the dearest first; empty unless <see cref="VulkanOptions.Profile"/>. Waits.</summary>
     public IReadOnlyList<KernelTime> KernelTimes()
@@ -242,6 +242,7 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
 
     private void ReadWords(VulkanTensor from, long first, Span<uint> destination)
     {
+        _readBytes += destination.Length * sizeof(uint);
         for (int done = 0; done < destination.Length; done += 16 * PieceFloats)
         {
             int count = Math.Min(16 * PieceFloats, destination.Length - done);

@@ -123,4 +123,11 @@ public interface IComputeBackend : IDisposable
 
     /// <summary><c>z = x + y</c>. z may be x or y.</summary>
     void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);
+
+    /// <summary>The best of each row, so that logits need not travel: <c>y[t, 2j]</c> is the j-th largest of <c>x[t]</c> as it is, <c>y[t, 2j+1]</c> its column. A NaN stands before every number; equals (-0 and 0 too) stand by ascending column.</summary>
+    /// <param name="rows">T.</param>
+    /// <param name="k">From 1 to x's columns.</param>
+    /// <param name="x">[T, V] F32; V at most 2²⁴, so that a column is an F32.</param>
+    /// <param name="y">[T, at least 2k] F32, not x; columns from 2k on are left as they are.</param>
+    void TopK(int rows, int k, DeviceTensor x, DeviceTensor y);
 }

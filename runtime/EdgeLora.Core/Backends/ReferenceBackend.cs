@@ -98,6 +98,20 @@ public sealed partial class ReferenceBackend : ITrainingBackend
     }
 
     /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y)
+    {
+        for (int t = 0; t < rows; t++)
+        {
+            double[] values = Load(x, t, 1), row = Load(y, t, 1);
+            // A stable sort: equals stay in the order of their columns.
+            int[] best = [.. Enumerable.Range(0, values.Length).OrderByDescending(i => double.IsNaN(values[i])).ThenByDescending(i => values[i]).Take(k)];
+            for (int j = 0; j < k; j++)
+                (row[2 * j], row[2 * j + 1]) = (values[best[j]], best[j]);
+            Store(row, y, t);
+        }
+    }
+
+    /// <inheritdoc/>
     public void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
     {
         double[] g = Load(gate, 0, rows), u = Load(up, 0, rows), d = Load(dy, 0, rows), dUp = new double[g.Length];

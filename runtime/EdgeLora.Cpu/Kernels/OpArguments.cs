@@ -35,7 +35,7 @@ internal sealed unsafe class OpArguments
     /// <summary>Sum of squares: one sum for each block.</summary>
     public double* Sums;
 
-    /// <summary>Optimizers: elements.</summary>
+    /// <summary>Optimizers: elements. TopK: k.</summary>
     public long Count;
 
     /// <summary>Optimizers: what a step is made of, folded into factors.</summary>
@@ -53,7 +53,7 @@ internal sealed unsafe class OpArguments
     /// <summary>Width of a row of the activations.</summary>
     public int Columns;
 
-    /// <summary>Rope: Hd. Norms: width of a piece.</summary>
+    /// <summary>Rope: Hd. Norms: width of a piece. TopK: width of a row of the destination.</summary>
     public int Width;
 
     /// <summary>Rope: n, rotated pairs.</summary>

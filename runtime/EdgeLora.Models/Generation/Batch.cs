@@ -14,14 +14,13 @@ public sealed class Batch(ICausalLM model, int chunk = 128)
 {
     private readonly BatchLayout _layout = new();
     private int[] _logitRows = new int[4];
-    private int[] _owners = new int[4];
-    private float[] _logits = [];
+    private TokenScores[] _scores = new TokenScores[4];
     private SessionRows[] _work = [];
 
-    /// <summary>Brings one session's keys and values up to its last token and fills its logits.</summary>
+    /// <summary>Brings one session's keys and values up to its last token and fills its scores.</summary>
     public void Run(Session session) => Run([session]);
 
-    /// <summary>Brings every session's keys and values up to its last token and fills its logits. A session without tokens throws <see cref="InvalidOperationException"/>.</summary>
+    /// <summary>Brings every session's keys and values up to its last token and fills its scores. A session without tokens throws <see cref="InvalidOperationException"/>.</summary>
     public void Run(params ReadOnlySpan<Session> sessions)
     {
         foreach (Session session in sessions)
@@ -44,35 +43,44 @@ public sealed class Batch(ICausalLM model, int chunk = 128)
     }
 
     /// <summary>
-    /// One forward of some of each session's pending tokens. Those that have none left afterwards get their logits; returns how many. A session whose text is not complete may only be the last,
-    /// or anywhere where the caller looks at <see cref="Session.Pending"/> before the step.
+    /// One forward of some of each session's pending tokens. Those that have none left afterwards get their scores; returns how many. A session whose text is not complete may only be the last,
+    /// or anywhere where the caller looks at <see cref="Session.Pending"/> before the step. Where it throws, the sessions' keys and values are given up: their next step makes them anew.
     /// </summary>
     public int Step(ReadOnlySpan<SessionRows> work)
     {
         if (_logitRows.Length < work.Length)
         {
             _logitRows = new int[work.Length];
-            _owners = new int[work.Length];
+            _scores = new TokenScores[work.Length];
         }
-        int vocabulary = model.Config.Vocabulary, done = 0;
-        _layout.Clear();
-        for (int i = 0; i < work.Length; i++)
+        int done = 0;
+        try
         {
-            (Session session, int rows) = work[i];
-            bool complete = rows == session.Pending;
-            session.AddRows(_layout, rows);
-            if (!complete)
-                continue;
-            _logitRows[done] = _layout.Rows - 1;
-            _owners[done++] = i;
+            for (int i = 0; i < work.Length; i++)
+            {
+                (Session session, int rows) = work[i];
+                bool complete = rows == session.Pending;
+                session.AddRows(_layout, rows);
+                if (!complete)
+                    continue;
+                _logitRows[done] = _layout.Rows - 1;
+                _scores[done++] = session.Scores;
+            }
+            model.Score(_layout, _logitRows.AsSpan(0, done), _scores.AsSpan(0, done));
         }
-        if (_logits.Length < done * vocabulary)
-            _logits = new float[done * vocabulary];
-        model.Forward(_layout, _logitRows.AsSpan(0, done), _logits);
-        for (int i = 0; i < done; i++)
-            _logits.AsSpan(i * vocabulary, vocabulary).CopyTo(work[_owners[i]].Session.LogitsBuffer);
-        // Between steps nothing holds on to paths: a dropped overlay's memory goes back at once.
-        _layout.Clear();
+        catch
+        {
+            // Rows were counted whose keys and values may not be there.
+            foreach (SessionRows one in work)
+                one.Session.ReleaseKeyValues();
+            throw;
+        }
+        finally
+        {
+            Array.Clear(_scores);
+            // Between steps nothing holds on to paths: a dropped overlay's memory goes back at once.
+            _layout.Clear();
+        }
         return done;
     }
 }

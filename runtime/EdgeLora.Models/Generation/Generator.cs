@@ -57,6 +57,7 @@ public sealed class Generator
         _options = options;
         _endIds = options.EndIds ?? model.Config.EndIds;
         _promptTokens = session.Count;
+        session.Scores.Wanted = _sampler.Candidates;
     }
 
     /// <summary>How it generates.</summary>
@@ -86,12 +87,12 @@ public sealed class Generator
         return Stop == StopReason.None;
     }
 
-    /// <summary>As <see cref="Next"/>, for who ran the session's tokens already: chooses from its logits.</summary>
+    /// <summary>As <see cref="Next"/>, for who ran the session's tokens already: chooses from its scores.</summary>
     public bool Choose(out int token)
     {
         token = -1;
         ReadOnlySpan<int> tokens = _session.Tokens;
-        int chosen = _sampler.Next(_session.Logits, tokens[.._promptTokens], tokens[_promptTokens..]);
+        int chosen = _sampler.Next(_session.Scores, tokens[.._promptTokens], tokens[_promptTokens..]);
         if (!_options.IgnoreEnd && _endIds.Contains(chosen))
         {
             Stop = StopReason.EndOfSequence;

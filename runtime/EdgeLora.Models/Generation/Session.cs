@@ -30,7 +30,7 @@ public sealed class Session : IDisposable
         _slot = _slots[0];
         _slot.Take(path, _clock++);
         Path = path;
-        LogitsBuffer = new float[model.Config.Vocabulary];
+        Scores = new(model.Config.Vocabulary);
         path.Overlay?.Hold();
     }
 
@@ -50,7 +50,10 @@ public sealed class Session : IDisposable
     public int ContextLeft => _model.Config.ContextLength - Count;
 
     /// <summary>[V] logits after the last token, valid once a <see cref="Batch"/> ran the session.</summary>
-    public ReadOnlySpan<float> Logits => LogitsBuffer;
+    public ReadOnlySpan<float> Logits => Scores.All;
+
+    /// <summary>The same, for who chooses from the best few.</summary>
+    public TokenScores Scores { get; }
 
     /// <summary>Bytes of all keys and values held.</summary>
     public long KvBytes
@@ -67,8 +70,6 @@ public sealed class Session : IDisposable
 
     /// <summary>Tokens that the next step must run before there are logits for the token that follows; at least the last one.</summary>
     public int Pending => Count - Math.Min(_slot.Count, Math.Max(0, Count - 1));
-
-    internal float[] LogitsBuffer { get; }
 
     /// <summary>Appends tokens; they are run by the next <see cref="Batch.Run(ReadOnlySpan{Session})"/>. Throws <see cref="InvalidOperationException"/> past the context's end, with nothing appended, and <see cref="ArgumentOutOfRangeException"/> for an id outside the vocabulary.</summary>
     public void Append(params ReadOnlySpan<int> tokens)
@@ -133,6 +134,7 @@ public sealed class Session : IDisposable
         if (_disposed)
             return;
         _disposed = true;
+        Scores.Forget();
         Path.Overlay?.Release();
         foreach (KvSlot slot in _slots)
             slot.Buffer?.Dispose();
@@ -160,6 +162,7 @@ public sealed class Session : IDisposable
         for (int i = from; i < from + rows; i++)
             batch.Add(_tokens[i], i >= _slot.Activation ? Path.Table : Path.BeforeInvocation);
         _slot.Count = from + rows;
+        Scores.Forget();
     }
 
     // A later invocation moves the activation: rows from the earlier of the two on were made otherwise and go.

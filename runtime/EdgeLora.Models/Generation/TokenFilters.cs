@@ -29,6 +29,21 @@ internal sealed class TokenFilters(SamplingOptions options, int vocabularySize)
         for (int id = 0; id < scores.Length; id++)
             if (scores[id] >= least && scores[id] > double.NegativeInfinity)
                 ids[Count++] = id;
+        Narrow(scores);
+    }
+
+    /// <summary>As <see cref="Apply(ReadOnlySpan{double})"/>, where top_k was done already.</summary>
+    /// <param name="scores">[V]; only those of the candidates are looked at, none of them NaN or -infinity.</param>
+    /// <param name="candidates">Ascending, at least one.</param>
+    public void Apply(ReadOnlySpan<double> scores, ReadOnlySpan<int> candidates)
+    {
+        candidates.CopyTo(ids);
+        Count = candidates.Length;
+        Narrow(scores);
+    }
+
+    private void Narrow(ReadOnlySpan<double> scores)
+    {
         Weigh(scores);
         if (options.TopP < 1)
             KeepTopP(scores);

@@ -5,14 +5,11 @@ namespace EdgeLora.Models;
 /// <summary>A decoder over <see cref="IComputeBackend"/>: the base, instantiated once and never written. One forward at a time.</summary>
 public sealed class DecoderModel : ICausalLM, ITrainableModel
 {
-    private const int HeadRows = 16;
-
     private readonly BaseCheckpoint _checkpoint;
     private readonly DecoderWeights _weights;
     private readonly BatchLayout _headRows = new();
     private readonly DecoderPass _pass;
-    private readonly DeviceTensor _headInput;
-    private readonly DeviceTensor _logits;
+    private readonly LogitRows _head;
     private string? _fingerprint;
 
     private DecoderModel(BaseCheckpoint checkpoint, IComputeBackend backend, ModelConfig config, DecoderWeights weights, SiteBuilder build)
@@ -24,8 +21,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers);
         _pass = new(weights, config, Sites, checkpoint.Pairs, backend, 16);
-        _headInput = backend.Allocate("head input", DType.F32, new Shape(HeadRows, config.HiddenSize));
-        _logits = backend.Allocate("logits", DType.F32, new Shape(HeadRows, config.Vocabulary));
+        _head = new(backend, config);
         Whole = (backend as IWholeModelBackend)?.Compile(this);
     }
 
@@ -93,6 +89,46 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
             Whole.Forward(batch, logitRows, logits, observer);
             return;
         }
+        RunLayers(batch, observer);
+        for (int done = 0; done < logitRows.Length;)
+        {
+            int count = Math.Min(_head.Capacity, logitRows.Length - done);
+            RunHead(batch, logitRows.Slice(done, count));
+            Backend.Read(_head.Logits, 0, logits.Slice(done * Config.Vocabulary, count * Config.Vocabulary));
+            done += count;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Score(BatchLayout batch, ReadOnlySpan<int> rows, ReadOnlySpan<TokenScores> scores)
+    {
+        if (Whole is not null)
+        {
+            ICausalLM.ScoreAll(this, batch, rows, scores);
+            return;
+        }
+        RunLayers(batch, null);
+        _head.Reserve(rows.Length);
+        for (int done = 0; done < rows.Length;)
+        {
+            int count = Math.Min(_head.Capacity, rows.Length - done);
+            RunHead(batch, rows.Slice(done, count));
+            _head.Give(scores.Slice(done, count));
+            done += count;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Whole?.Dispose();
+        _pass.Dispose();
+        _head.Dispose();
+        _checkpoint.Dispose();
+    }
+
+    private void RunLayers(BatchLayout batch, HiddenObserver? observer)
+    {
         int rows = batch.Rows;
         _pass.Reserve(rows);
         _pass.Embed(batch);
@@ -102,38 +138,19 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
             _pass.RunLayer(batch, i);
             Observe(observer, i + 1, rows);
         }
-        WriteLogits(batch, logitRows, logits);
     }
 
-    /// <inheritdoc/>
-    public void Dispose()
+    private void RunHead(BatchLayout batch, ReadOnlySpan<int> rows)
     {
-        Whole?.Dispose();
-        _pass.Dispose();
-        _headInput.Dispose();
-        _logits.Dispose();
-        _checkpoint.Dispose();
-    }
-
-    private void WriteLogits(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits)
-    {
-        // The head is the widest layer: a few rows at a time keep its output small however long the prompt is.
-        for (int done = 0; done < logitRows.Length;)
-        {
-            int count = Math.Min(HeadRows, logitRows.Length - done);
-            _headRows.Clear();
-            for (int i = 0; i < count; i++)
-            {
-                int row = logitRows[done + i];
-                Backend.Copy(_pass.Hidden, row, _headInput, i, 1);
-                _headRows.AddRow(PathOf(batch, row));
-            }
-            _pass.FinalNorm(_headRows, _headInput, _headInput);
-            Backend.Linear(_headRows, _weights.Head, _headInput, _logits);
-            Backend.Read(_logits, 0, logits.Slice(done * Config.Vocabulary, count * Config.Vocabulary));
-            done += count;
-        }
+        _head.Clear(rows.Length);
         _headRows.Clear();
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Backend.Copy(_pass.Hidden, rows[i], _head.Input, i, 1);
+            _headRows.AddRow(PathOf(batch, rows[i]));
+        }
+        _pass.FinalNorm(_headRows, _head.Input, _head.Input);
+        Backend.Linear(_headRows, _weights.Head, _head.Input, _head.Logits);
     }
 
     private static SiteTable PathOf(BatchLayout batch, int row)

@@ -80,9 +80,7 @@ public sealed class EncoderPass : IForwardPass
         DecoderBuffers b = _buffers;
         EncoderLayer layer = _weights.Layers[index];
         int rows = batch.Rows;
-        _backend.Linear(batch, layer.Q, b.Hidden, b.Q);
-        _backend.Linear(batch, layer.K, b.Hidden, b.K);
-        _backend.Linear(batch, layer.V, b.Hidden, b.V);
+        _backend.Linears(batch, [layer.Q, layer.K, layer.V], b.Hidden, [b.Q, b.K, b.V]);
         _backend.StoreKeyValues(batch, index, b.K, b.V);
         AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], 0, Causal: false);
         _backend.Attention(batch, index, shape, b.Q, b.Mixed);

@@ -101,6 +101,9 @@ internal sealed partial class GraphRecorder : IComputeBackend
     /// <inheritdoc/>
     public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) => throw StorageOp(source.Name);
 
+    /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => throw StorageOp(x.Name);
+
     private static NotSupportedException StorageOp(string name) => new($"{name}: has no numbers while a graph is recorded");
 
     private OnnxDimension RowDimension => _plan.Sequences > 0 ? _plan.Sequences : "T";

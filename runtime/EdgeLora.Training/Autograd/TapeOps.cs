@@ -89,9 +89,22 @@ public sealed partial class Tape
     /// <inheritdoc/>
     public void Linear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y)
     {
+        _backend.Linear(batch, site, x, y);
+        RememberLinear(batch, site, x, y);
+    }
+
+    /// <inheritdoc/>
+    public void Linears(BatchLayout batch, ReadOnlySpan<LinearSite> sites, DeviceTensor x, ReadOnlySpan<DeviceTensor> y)
+    {
+        _backend.Linears(batch, sites, x, y);
+        for (int i = 0; i < sites.Length; i++)
+            RememberLinear(batch, sites[i], x, y[i]);
+    }
+
+    private void RememberLinear(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor y)
+    {
         bool trains = Gradients.Of(site.Weight) is not null || Gradients.Of(site.Bias) is not null || AnyTrains(batch, site.Index);
         bool further = Needs(x);
-        _backend.Linear(batch, site, x, y);
         Written(y, trains || further);
         if (!Recording || !(trains || further))
             return;
@@ -232,6 +245,14 @@ public sealed partial class Tape
                 Give(y, dz);
             dz.Release();
         });
+    }
+
+    /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y)
+    {
+        _backend.TopK(rows, k, x, y);
+        // A choice has no derivative.
+        Written(y, false);
     }
 
     private void Norm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y, bool subtractMean)

@@ -26,6 +26,27 @@ public static class ForwardCases
         return BackendCases.Read(b, y);
     }
 
+    /// <summary>Runs five layers on one input, whose paths have other ranks at each and none at the third.</summary>
+    public static float[][] LinearGroup(IComputeBackend b, int inputs, int rows, bool together)
+    {
+        int[] outputs = [13, 7, 33, 20, 1], ranks = [8, 3, 0, 40, 1];
+        LowRankStep Step(int seed, int i, int rank) => new(b.Upload(BackendCases.Weight(seed, DType.F32, rank, inputs)), b.Upload(BackendCases.Weight(seed + 1, DType.BF16, outputs[i], rank)), rank, 0.5f);
+        SiteAdapter? Adapter(int path, int i) => ranks[i] == 0 || i == path ? null : new([.. Enumerable.Range(0, path + 1).Select(k => Step(100 * path + 10 * i + 2 * k, i, ranks[i] + path))]);
+        SiteTable[] paths = [SiteTable.Base, .. Enumerable.Range(0, 2).Select(path => new SiteTable([.. outputs.Select((_, i) => Adapter(path, i))]))];
+        LinearSite[] sites = [.. outputs.Select((o, i) => new LinearSite($"layer {i}", i, b.Upload(BackendCases.Weight(i, i % 2 == 0 ? DType.F32 : DType.F16, o, inputs)), i == 1 ? b.Upload(BackendCases.Weight(50, DType.F32, o)) : null, false))];
+        BatchLayout batch = new();
+        for (int t = 0; t < rows; t++)
+            batch.AddRow(paths[(t / 2 + 1) % paths.Length]);
+        DeviceTensor x = BackendCases.Buffer(b, 3, rows, inputs);
+        DeviceTensor[] y = [.. outputs.Select(o => b.Allocate("y", DType.F32, new Shape(rows, o)))];
+        if (together)
+            b.Linears(batch, sites, x, y);
+        else
+            for (int i = 0; i < sites.Length; i++)
+                b.Linear(batch, sites[i], x, y[i]);
+        return [.. y.Select(one => BackendCases.Read(b, one))];
+    }
+
     /// <summary>Runs attention over two sequences of <paramref name="c"/>, storing and asking <paramref name="chunk"/> tokens at a time.</summary>
     public static float[] Attention(IComputeBackend b, AttentionCase c, int chunk, float scale = 1)
     {

@@ -12,6 +12,7 @@ internal static class ForwardChecks
     [
         new("Linear gives the reference for every case", Linear),
         new("Linear leaves rows outside the batch alone", LinearRows),
+        new("Linear on several layers gives the bits of each", LinearGroup),
         new("Embed gives the reference for every type and path", Embed),
         new("Norms give the reference over rows and over heads", Norms),
         new("A mean far from zero costs a LayerNorm no digits", ShiftedNorm),
@@ -21,6 +22,7 @@ internal static class ForwardChecks
         new("Activations give the reference from tiny to huge", Activations),
         new("A NaN in a row is not hidden", NotANumber),
         new("Copies move rows and columns", Copies),
+        new("TopK gives the best of every row in order", TopK),
     ];
 
     private static void Linear(ConformanceRun run)
@@ -34,6 +36,12 @@ internal static class ForwardChecks
         LinearCase c = new(DType.F32, 33, 13, 5, false, PathKind.Mixed, true);
         float[] y = ForwardCases.Linear(run.Backend, c, bufferRows: 7);
         run.Same(nameof(IComputeBackend.Linear), "rows 5 and 6", [.. Enumerable.Repeat(ForwardCases.Untouched, 2 * 13)], y[(5 * 13)..]);
+    }
+
+    private static void LinearGroup(ConformanceRun run)
+    {
+        foreach ((int inputs, int rows) in ((int, int)[])[(32, 1), (33, 5), (256, 17)])
+            run.SameBits(nameof(IComputeBackend.Linears), $"five layers, {inputs} x{rows}", ForwardCases.LinearGroup(run.Backend, inputs, rows, together: false), ForwardCases.LinearGroup(run.Backend, inputs, rows, together: true));
     }
 
     private static void Embed(ConformanceRun run)
@@ -132,6 +140,33 @@ internal static class ForwardChecks
         run.Same(nameof(IComputeBackend.Copy), "two of four rows", [.. source[10..30], .. new float[10]], BackendCases.Read(b, y));
         b.CopyColumns(4, x, 7, z, 1, 2);
         run.Same(nameof(IComputeBackend.CopyColumns), "two of ten columns", [.. Enumerable.Range(0, 4).SelectMany(t => (float[])[0, source[t * 10 + 7], source[t * 10 + 8]])], BackendCases.Read(b, z));
+    }
+
+    private static void TopK(ConformanceRun run)
+    {
+        foreach ((int columns, int k, int rows) in ((int, int, int)[])[(1, 1, 1), (7, 3, 2), (33, 33, 3), (512, 1, 1), (512, 41, 5), (4097, 1, 3), (9001, 129, 2), (40_000, 1, 17), (40_000, 2000, 1)])
+        {
+            float[] x = BackendCases.Random(columns + k, (long)rows * columns, 50);
+            Check("all different", x);
+            // Equals on both sides of every part's border; zeros of both signs.
+            Check("many equal", Array.ConvertAll(x, v => MathF.Round(v / 25)));
+            Check("all equal", Array.ConvertAll(x, v => -0.25f));
+            Check("not all finite", [.. x.Select((v, i) => (i % 11) switch { 3 => float.NegativeInfinity, 5 => i % 5 == 0 ? float.NaN : v, 7 => i % 3 == 0 ? float.PositiveInfinity : v, _ => v })]);
+
+            void Check(string what, float[] x)
+            {
+                float[] expected = Best(new ReferenceBackend()), found = Best(run.Backend);
+                run.Same(nameof(IComputeBackend.TopK), $"{k} of {columns}, {rows} rows, {what}", expected, found);
+
+                float[] Best(IComputeBackend b)
+                {
+                    DeviceTensor from = b.Allocate("x", DType.F32, new Shape(rows, columns)), to = b.Allocate("y", DType.F32, new Shape(rows + 1, 2 * k + 1));
+                    b.Write(x, from, 0);
+                    b.TopK(rows, k, from, to);
+                    return BackendCases.Read(b, to);
+                }
+            }
+        }
     }
 
     private static string Name(bool layer) => layer ? nameof(IComputeBackend.LayerNorm) : nameof(IComputeBackend.RmsNorm);

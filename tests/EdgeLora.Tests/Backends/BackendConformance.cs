@@ -27,6 +27,9 @@ public abstract class BackendConformance : IDisposable
     public void Linear_leaves_rows_outside_the_batch_alone() => Holds();
 
     [Fact]
+    public void Linear_on_several_layers_gives_the_bits_of_each() => Holds();
+
+    [Fact]
     public void Embed_gives_the_reference_for_every_type_and_path() => Holds();
 
     [Fact]
@@ -52,6 +55,9 @@ public abstract class BackendConformance : IDisposable
 
     [Fact]
     public void Copies_move_rows_and_columns() => Holds();
+
+    [Fact]
+    public void TopK_gives_the_best_of_every_row_in_order() => Holds();
 
     [Fact]
     public void A_type_that_is_no_weight_is_refused_by_name()

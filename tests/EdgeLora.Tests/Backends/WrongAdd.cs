@@ -47,5 +47,7 @@ internal sealed class WrongAdd : IComputeBackend
         _right.Add(rows, z, y, z);
     }
 
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => _right.TopK(rows, k, x, y);
+
     public void Dispose() => _right.Dispose();
 }

@@ -28,6 +28,20 @@ public sealed class ProfileTests
     }
 
     [Fact]
+    public void Layers_on_one_input_share_one_pass_over_A()
+    {
+        VulkanDriver.Require();
+        using VulkanBackend backend = new(new VulkanOptions { Profile = true });
+        ForwardCases.LinearGroup(backend, 64, 3, together: false);
+        Assert.Equal(4, Passes());
+        // Five layers, one of them without steps: four in one dispatch, the last by itself.
+        ForwardCases.LinearGroup(backend, 64, 3, together: true);
+        Assert.Equal(4 + 2, Passes());
+
+        long Passes() => backend.KernelTimes().Single(t => t.Kernel == "low_rank_a").Dispatches;
+    }
+
+    [Fact]
     public void Nothing_is_timed_unless_asked_for()
     {
         using VulkanBackend backend = VulkanDriver.Backend();

@@ -94,6 +94,9 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Note("Add", () => inner.Add(rows, x, y, z));
 
     /// <inheritdoc/>
+    public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => Note("TopK", () => inner.TopK(rows, k, x, y));
+
+    /// <inheritdoc/>
     public void Clear(int rows, DeviceTensor x) => Note("Clear", () => inner.Clear(rows, x));
 
     /// <inheritdoc/>

@@ -8,6 +8,7 @@ namespace EdgeLora.Cli.Bench;
 internal sealed class TokenCases(MeasuredModel measured) : IDisposable
 {
     private const string Decode = "Decode, greedy", Prefill = "Prefill, one session", Mixed = "Mixed batch, 4 sessions", Nodes = "The tree's own nodes, decode", BaseRow = "base";
+    private readonly Sampler _greedy = new(new(), measured.Model.Config.Vocabulary);
     private Session? _prompt;
 
     /// <summary>All of them; prompts only as long as the model's context.</summary>
@@ -45,7 +46,10 @@ internal sealed class TokenCases(MeasuredModel measured) : IDisposable
     {
         Session[] sessions = measured.Sessions(count);
         for (int i = 0; i < count; i++)
+        {
             sessions[i].Switch(place(i), KvPolicy.Keep);
+            sessions[i].Scores.Wanted = _greedy.Candidates;
+        }
         long start = Stopwatch.GetTimestamp();
         for (int done = 0; done < tokens; done++)
         {
@@ -55,7 +59,7 @@ internal sealed class TokenCases(MeasuredModel measured) : IDisposable
             measured.Batch.Run(sessions);
             if (done % measured.DecodeTokens + 1 < measured.DecodeTokens)
                 foreach (Session session in sessions)
-                    session.Append(ArgMax.Of(session.Logits));
+                    session.Append(_greedy.Next(session.Scores, [], []));
         }
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
