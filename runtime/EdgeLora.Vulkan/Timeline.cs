@@ -21,28 +21,31 @@ internal sealed unsafe class Timeline : IDisposable
     public Silk.NET.Vulkan.Semaphore Semaphore { get; }
 
     /// <summary>The value of the last submission.</summary>
-    public ulong Last => Volatile.Read(ref _last);
+    public ulong Last
+    {
+        get => Volatile.Read(ref _last);
+        set => Volatile.Write(ref _last, value);
+    }
 
-    /// <summary>The value that the submissions done so far have reached.</summary>
+    /// <summary>The value that the submissions done so far have reached. A lost device does no more: all.</summary>
     public ulong Done
     {
         get
         {
+            if (_device.IsLost)
+                return Last;
             ulong value;
-            VulkanException.Check(_device.Api.GetSemaphoreCounterValue(_device.Handle, Semaphore, &value), "vkGetSemaphoreCounterValue");
+            _device.Check(_device.Api.GetSemaphoreCounterValue(_device.Handle, Semaphore, &value), "vkGetSemaphoreCounterValue");
             return value;
         }
     }
 
-    /// <summary>The next submission's value.</summary>
-    public ulong Next() => ++_last;
-
-    /// <summary>Waits for a submission.</summary>
+    /// <summary>Waits for a submission. Throws <see cref="VulkanException"/>, at once, where the device was lost.</summary>
     public void Wait(ulong value)
     {
         Silk.NET.Vulkan.Semaphore semaphore = Semaphore;
         SemaphoreWaitInfo info = new() { SType = StructureType.SemaphoreWaitInfo, SemaphoreCount = 1, PSemaphores = &semaphore, PValues = &value };
-        VulkanException.Check(_device.Api.WaitSemaphores(_device.Handle, &info, ulong.MaxValue), "vkWaitSemaphores");
+        _device.Check(_device.IsLost ? Result.ErrorDeviceLost : _device.Api.WaitSemaphores(_device.Handle, &info, ulong.MaxValue), "vkWaitSemaphores");
     }
 
     /// <inheritdoc/>

@@ -159,11 +159,23 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
             ReplaceShaders(_watch);
         Frame frame = _frames[_current];
         _controlBytes += frame.Control.Taken;
-        frame.Submit(_list, _bound?.Set ?? default);
-        _submitted++;
-        _list.Clear();
-        _batches.Clear();
-        _scratch.Rewind();
+        try
+        {
+            frame.Submit(_list, _bound?.Set ?? default);
+            _submitted++;
+        }
+        catch
+        {
+            frame.Control.Reset();
+            throw;
+        }
+        finally
+        {
+            // What could not be submitted is dropped: the next op begins anew.
+            _list.Clear();
+            _batches.Clear();
+            _scratch.Rewind();
+        }
         _current = (_current + 1) % _frames.Length;
         _frames[_current].Begin();
         _device.Instance.ThrowErrors();
@@ -180,6 +192,9 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
         Dequantize.ToFloats(tensor.Type, stored, result);
         return result;
     }
+
+    /// <summary>For tests: from now on every submission and every wait finds the device lost, as a driver says it.</summary>
+    internal void LoseDevice() => _device.IsLost = true;
 
     /// <summary>Frees memory once everything enqueued so far is done.</summary>
     internal void Release(Allocation allocation, MemoryUse use)

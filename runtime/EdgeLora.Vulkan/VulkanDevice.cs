@@ -8,11 +8,12 @@ internal sealed unsafe class VulkanDevice : IDisposable
 {
     private readonly Lock _queueLock = new();
     private readonly Queue _queue;
+    private volatile bool _lost;
 
     /// <summary>Opens a device. Throws <see cref="VulkanException"/>.</summary>
     public VulkanDevice(VulkanOptions options)
     {
-        Instance = new(options.Validation);
+        Instance = new(options.Validation, options.Loader);
         try
         {
             var all = VulkanDevices.Sorted(Instance);
@@ -59,17 +60,35 @@ internal sealed unsafe class VulkanDevice : IDisposable
     /// <summary>Counts submissions.</summary>
     public Timeline Timeline { get; } = null!;
 
+    /// <summary>Whether the driver has said that the device was lost: from then on nothing is submitted and nothing waited for. Tests set it in the driver's place.</summary>
+    internal bool IsLost
+    {
+        get => _lost;
+        set => _lost = value;
+    }
+
+    /// <summary>Throws for anything but success, and remembers a lost device.</summary>
+    public void Check(Result result, string what)
+    {
+        if (result == Result.Success)
+            return;
+        if (result == Result.ErrorDeviceLost)
+            _lost = true;
+        VulkanException.Check(result, $"{Info.Name}: {what}");
+    }
+
     /// <summary>Submits a command buffer behind all before it. Returns the timeline's value when it is done.</summary>
     public ulong Submit(CommandBuffer commands)
     {
         lock (_queueLock)
         {
-            ulong value = Timeline.Next();
+            // A submission that fails signals nothing: nobody may wait for its value.
+            ulong value = Timeline.Last + 1;
             Silk.NET.Vulkan.Semaphore semaphore = Timeline.Semaphore;
             TimelineSemaphoreSubmitInfo values = new() { SType = StructureType.TimelineSemaphoreSubmitInfo, SignalSemaphoreValueCount = 1, PSignalSemaphoreValues = &value };
             SubmitInfo info = new() { SType = StructureType.SubmitInfo, PNext = &values, CommandBufferCount = 1, PCommandBuffers = &commands, SignalSemaphoreCount = 1, PSignalSemaphores = &semaphore };
-            VulkanException.Check(Api.QueueSubmit(_queue, 1, &info, default), "vkQueueSubmit");
-            return value;
+            Check(IsLost ? Result.ErrorDeviceLost : Api.QueueSubmit(_queue, 1, &info, default), "vkQueueSubmit");
+            return Timeline.Last = value;
         }
     }
 

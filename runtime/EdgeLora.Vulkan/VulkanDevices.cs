@@ -11,7 +11,7 @@ public static unsafe class VulkanDevices
     {
         try
         {
-            using VulkanInstance instance = new(VulkanValidation.Off);
+            using VulkanInstance instance = new(VulkanValidation.Off, VulkanOptions.LoaderFromEnvironment());
             why = null;
             return [.. Sorted(instance).Select(d => d.Info)];
         }

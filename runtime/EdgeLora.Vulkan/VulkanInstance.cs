@@ -16,9 +16,11 @@ internal sealed unsafe class VulkanInstance : IDisposable
     private readonly List<string> _errors = [];
 
     /// <summary>Opens the loader. Throws <see cref="VulkanException"/>.</summary>
-    public VulkanInstance(VulkanValidation validation)
+    /// <param name="validation">Validation layers.</param>
+    /// <param name="loader">Its file; null: the system's own.</param>
+    public VulkanInstance(VulkanValidation validation, string? loader)
     {
-        Api = new(new VulkanLibrary());
+        Api = new(new VulkanLibrary(loader));
         using NativeStrings names = new();
         HashSet<string> extensions = Extensions();
         bool portable = extensions.Contains(Portability), validate = validation != VulkanValidation.Off;

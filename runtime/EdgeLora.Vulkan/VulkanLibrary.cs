@@ -11,12 +11,14 @@ internal sealed class VulkanLibrary : INativeContext
     private readonly nint _library;
 
     /// <summary>Opens it. Throws <see cref="VulkanException"/> where there is none.</summary>
-    public VulkanLibrary()
+    /// <param name="file">Its file or name; null: the names that it has on this system.</param>
+    public VulkanLibrary(string? file)
     {
-        foreach (string name in s_names)
+        string[] names = file is null ? s_names : [file];
+        foreach (string name in names)
             if (NativeLibrary.TryLoad(name, out _library))
                 return;
-        throw new VulkanException(VulkanFault.NoLoader, $"there is no Vulkan loader on this machine ({string.Join(", ", s_names)}): install a graphics driver with Vulkan");
+        throw new VulkanException(VulkanFault.NoLoader, $"there is no Vulkan loader on this machine ({string.Join(", ", names)}): install a graphics driver with Vulkan");
     }
 
     /// <inheritdoc/>

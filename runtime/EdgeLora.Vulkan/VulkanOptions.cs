@@ -22,6 +22,9 @@ public sealed record VulkanOptions
     /// <summary>Validation layers; an error they find is thrown at the next submission. Default: what the environment variable EDGELORA_VULKAN_VALIDATION says (<c>1</c>, <c>sync</c>, <c>gpu</c>), else off.</summary>
     public VulkanValidation Validation { get; init; } = FromEnvironment();
 
+    /// <summary>File of the Vulkan loader, or its name for the system's search; null: the system's own. Default: what the environment variable EDGELORA_VULKAN_LOADER says, else null.</summary>
+    public string? Loader { get; init; } = LoaderFromEnvironment();
+
     /// <summary>Shaders reach memory by buffer device addresses where the device can; false: through bound storage buffers, as on devices that cannot.</summary>
     public bool BufferDeviceAddress { get; init; } = true;
 
@@ -36,6 +39,8 @@ public sealed record VulkanOptions
 
     /// <summary>Folder of the pipeline cache; null: the user's cache folder; empty: none is kept.</summary>
     public string? CacheFolder { get; init; }
+
+    internal static string? LoaderFromEnvironment() => Environment.GetEnvironmentVariable("EDGELORA_VULKAN_LOADER") is { Length: > 0 } name ? name : null;
 
     private static VulkanValidation FromEnvironment() => Environment.GetEnvironmentVariable("EDGELORA_VULKAN_VALIDATION") switch
     {

@@ -110,9 +110,10 @@ public sealed partial class EdgeHost
             staged.Done?.TrySetResult();
             return known;
         }
-        catch (ModelFileException e)
+        catch (Exception e)
         {
-            Refuse(node, e);
+            // Whatever it is, also a device that has no room or is gone: it is the node's, and the host goes on.
+            Refuse(node, e as ModelFileException ?? new ModelFileException(node.Folder, e.Message));
             staged.Done?.TrySetException(e);
             if (known)
                 Meter.Reloaded(node.Path, refused: true);

@@ -43,6 +43,51 @@ public sealed class VulkanFaultTests
     }
 
     [Fact]
+    public void Without_a_loader_a_verb_the_list_of_devices_and_a_backend_say_so()
+    {
+        const string said = "there is no Vulkan loader on this machine (/nowhere/libvulkan.so.1): install a graphics driver with Vulkan", file = "/nowhere/libvulkan.so.1";
+        (int code, string output, string error) = Run([("EDGELORA_VULKAN_LOADER", file)], "run", s_tree, "--device", "vulkan", "--tokens", "1");
+        Assert.Equal((1, "", said), (code, output, error.TrimEnd()));
+        (code, output, error) = Run([("EDGELORA_VULKAN_LOADER", file)], "run", s_tree, "--device", "vulkan,cpu", "--tokens", "1", "--greedy", "--max-tokens", "1");
+        Assert.Equal((0, $"vulkan cannot be used: {said}; going on with cpu"), (code, error.TrimEnd()));
+        Assert.NotEmpty(output);
+        (code, output, _) = Run([("EDGELORA_VULKAN_LOADER", file)], "devices");
+        Assert.Equal(0, code);
+        Assert.Contains("No Vulkan device: " + said, output);
+        VulkanException e = Assert.Throws<VulkanException>(() => new VulkanBackend(new VulkanOptions { Loader = file }));
+        Assert.Equal((VulkanFault.NoLoader, said), (e.Fault, e.Message));
+    }
+
+    [Fact]
+    public void A_library_that_is_no_loader_is_named_with_what_it_lacks()
+    {
+        VulkanException e = Assert.Throws<VulkanException>(() => new VulkanBackend(new VulkanOptions { Loader = OperatingSystem.IsWindows() ? "kernel32.dll" : "libc.so.6" }));
+        Assert.Equal(VulkanFault.MissingFeature, e.Fault);
+        Assert.StartsWith("the Vulkan loader has no vk", e.Message);
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_device_that_is_lost_fails_every_op_that_waits_with_its_kind_and_can_be_disposed(bool addresses)
+    {
+        using VulkanBackend backend = VulkanDriver.Backend(addresses);
+        DeviceTensor x = backend.Allocate("x", DType.F32, new Shape(4));
+        backend.Write([1, 2, 3, 4], x, 0);
+        Assert.Equal([1, 2, 3, 4], x.ToFloats());
+        backend.LoseDevice();
+        float[] values = new float[4];
+        for (int i = 0; i < 3; i++)
+        {
+            backend.Add(1, x, x, x);
+            VulkanException e = Assert.Throws<VulkanException>(() => backend.Read(x, 0, values));
+            Assert.Equal((VulkanFault.DeviceLost, $"{backend.Device.Name}: vkQueueSubmit: the device was lost"), (e.Fault, e.Message));
+        }
+        Assert.Equal(VulkanFault.DeviceLost, Assert.Throws<VulkanException>(x.ToFloats).Fault);
+        // What can be given back is.
+        x.Dispose();
+        backend.Allocate("y", DType.F32, new Shape(4)).Dispose();
+    }
+
+    [Fact]
     public void Validation_that_is_not_installed_is_an_error_and_not_skipped()
     {
         (int code, _, string error) = Run([("EDGELORA_VULKAN_VALIDATION", "1"), ("VK_LAYER_PATH", "/nonexistent")], "run", s_tree, "--device", "vulkan", "--tokens", "1");
