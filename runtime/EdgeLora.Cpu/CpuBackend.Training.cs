@@ -12,6 +12,15 @@ public sealed unsafe partial class CpuBackend
     public void Clear(int rows, DeviceTensor x) => ((HostTensor)x).Floats[..(rows * x.Columns)].Clear();
 
     /// <inheritdoc/>
+    public void DoraGainBackward(DeviceTensor norms, DeviceTensor dgain, DeviceTensor dmagnitude)
+    {
+        ReadOnlySpan<float> norm = ((HostTensor)norms).ReadFloats, d = ((HostTensor)dgain).ReadFloats;
+        Span<float> sum = ((HostTensor)dmagnitude).Floats;
+        for (int o = 0; o < d.Length; o++)
+            sum[o] += norm[o] > 0 ? d[o] / norm[o] : 0;
+    }
+
+    /// <inheritdoc/>
     public void EmbedBackward(BatchLayout batch, EmbeddingSite site, DeviceTensor dy, Gradients gradients)
     {
         Debug.Assert(dy.Columns == site.Table.Columns, $"{site.Name}: {dy} holds no rows of {site.Table}");

@@ -201,6 +201,9 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Elementwise(_kernels.Add, rows, x, y, z, 1);
 
     /// <inheritdoc/>
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => HostDora.Gain(site, magnitude, norms, gain);
+
+    /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y)
     {
         Debug.Assert(k > 0 && k <= x.Columns && 2 * k <= y.Columns, $"the best {k} of {x} do not fit {y}");

@@ -2,7 +2,7 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Onnx;
 
-/// <summary>A backend that holds tensors in host memory and runs no ops.</summary>
+/// <summary>A backend that holds tensors in host memory and runs no ops of a forward pass.</summary>
 public abstract class HostStorage : IComputeBackend
 {
     /// <inheritdoc/>
@@ -62,6 +62,10 @@ public abstract class HostStorage : IComputeBackend
 
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => throw SingleOp();
+
+    // Paths are resolved on any device, also where only whole models run.
+    /// <inheritdoc/>
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => HostDora.Gain(site, magnitude, norms, gain);
 
     /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => throw SingleOp();

@@ -124,6 +124,13 @@ public interface IComputeBackend : IDisposable
     /// <summary><c>z = x + y</c>. z may be x or y.</summary>
     void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);
 
+    /// <summary><c>norms[o] = ‖(W + Σ s·B·A)[o]‖</c>, <c>gain[o] = m[o]/norms[o]</c>, 0 where the norm is 0. arXiv:2402.09353.</summary>
+    /// <param name="site">W and the adapter's steps.</param>
+    /// <param name="magnitude">m [O] F32.</param>
+    /// <param name="norms">[O] F32.</param>
+    /// <param name="gain">[O] F32.</param>
+    void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain);
+
     /// <summary>The best of each row, so that logits need not travel: <c>y[t, 2j]</c> is the j-th largest of <c>x[t]</c> as it is, <c>y[t, 2j+1]</c> its column. A NaN stands before every number; equals (-0 and 0 too) stand by ascending column.</summary>
     /// <param name="rows">T.</param>
     /// <param name="k">From 1 to x's columns.</param>

@@ -68,6 +68,9 @@ public interface ITrainingBackend : IComputeBackend
     /// <summary>Backward of Activate: <c>dx += dy·f'(x)</c>; f'(0) of ReLU is 0, f'(NaN) of each is NaN.</summary>
     void ActivateBackward(int rows, Activation kind, DeviceTensor x, DeviceTensor dy, DeviceTensor dx);
 
+    /// <summary>Backward of DoraGain to its magnitude, the norm a constant of the step (arXiv:2402.09353, section 4.3): <c>dmagnitude += dgain/norms</c>, nothing where the norm is 0. All [O] F32.</summary>
+    void DoraGainBackward(DeviceTensor norms, DeviceTensor dgain, DeviceTensor dmagnitude);
+
     /// <summary>
     /// Softmax cross-entropy of each row with its label, and its gradient in place of the logits: <c>losses[t] = -log softmax(z)[label]</c> (0 for a negative label),
     /// <c>z ← scale[t]·(softmax(z) - onehot(label))</c> (0 for a negative label).

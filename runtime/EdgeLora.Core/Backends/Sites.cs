@@ -46,6 +46,14 @@ public sealed record EmbeddingSite(string Name, int Index, DeviceTensor Table);
 /// <param name="Dropout">Training: which inputs of A are dropped; null: none. Embeddings know no dropout.</param>
 public sealed record LowRankStep(DeviceTensor A, DeviceTensor B, int Rank, float Scale, DeviceTensor? OutputBias = null, DeviceTensor? Gain = null, Dropout? Dropout = null);
 
+/// <summary>What DoRA's gain of one adapter at one site is made from. arXiv:2402.09353.</summary>
+/// <param name="Name">Module name, verbatim.</param>
+/// <param name="Weight">W beneath the adapter: [O, I], or [I, O] when <paramref name="InputMajor"/>. Any weight type.</param>
+/// <param name="InputMajor">True where the rows of the stored weight are inputs: Conv1D, and tables [V, D], whose inputs are tokens.</param>
+/// <param name="Rows">Rows of the stored weight that others stand in place of; or null.</param>
+/// <param name="Deltas">The adapter's own steps: A [R, I], B [O, R], rank and scale are looked at.</param>
+public sealed record DoraSite(string Name, DeviceTensor Weight, bool InputMajor, ReplacedRows? Rows, LowRankStep[] Deltas);
+
 /// <summary>
 /// A bottleneck adapter, a step of a path at the output h of attention or feed-forward: <c>h ← h + up(f(down(h)))</c>. arXiv:1902.00751, arXiv:2005.00247.
 /// Its two layers are sites without an index: no other adapter acts on them.

@@ -23,7 +23,7 @@ public sealed class AdapterSource(ModelSite site, SiteAdapter? under)
     public Tensor? Bias() => (_under.Bias ?? site.Bias) is { } bias ? Copy(bias.ToFloats()) : null;
 
     /// <summary>‖W‖ of each output [O] (of each column of an embedding [D]): DoRA's magnitudes before anything was learned. W is the base's or what replaced it, as in <see cref="PathResolver"/>.</summary>
-    public Tensor Norms() => Copy(Array.ConvertAll(new WeightRows(site, _under.Weight ?? AdapterMerge.StoredWeight(site), _under.Rows).Norms([]), n => (float)n));
+    public Tensor Norms() => Copy(Array.ConvertAll(new WeightRows(site, _under.Weight ?? AdapterMerge.StoredWeight(site), _under.Rows).Norms(), n => (float)n));
 
     /// <summary>
     /// PiSSA's start A₀ = √(Σ/s)·Vᵀ [R, I] and B₀ = U·√(Σ/s) [O, R], so that s·B₀·A₀ is the weight's leading part, which a path takes off the base again.

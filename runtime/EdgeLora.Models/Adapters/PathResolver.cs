@@ -71,18 +71,16 @@ public static class PathResolver
             steps.Add(new(delta.ResidualA, delta.ResidualB!, (int)delta.ResidualA.Shape[0], -strength));
         DeviceTensor? gain = null;
         if (lowRank.Magnitude is not null)
-            gain = adapter.Gain(delta, scale, shared: site.Weight is null && site.Rows is null, () => ComputeNorms(site, delta, scale, strength));
+            gain = adapter.Gain(delta, scale, shared: site.Weight is null && site.Rows is null, DoraSiteOf(site, delta, scale, strength));
         steps.Add(new(delta.A!, delta.B!, lowRank.Rank, scale, delta.OutputBias, gain, delta.Host.Site.Embedding is null ? adapter.Dropout : null));
         return [.. steps];
     }
 
-    private static double[] ComputeNorms(SiteAdapter under, ResidentDelta delta, double scale, double strength)
+    private static DoraSite DoraSiteOf(SiteAdapter under, ResidentDelta delta, float scale, float strength)
     {
         ModelSite site = delta.Host.Site;
-        WeightRows weight = new(site, under.Weight ?? AdapterMerge.StoredWeight(site), under.Rows);
-        List<LowRankRows> deltas = [new(delta.A!, delta.B!, scale, weight.InputMajor)];
-        if (delta.ResidualA is not null)
-            deltas.Add(new(delta.ResidualA, delta.ResidualB!, -strength, weight.InputMajor));
-        return weight.Norms(deltas);
+        LowRankStep own = new(delta.A!, delta.B!, delta.Host.LowRank!.Rank, scale);
+        return new(site.Name, under.Weight ?? AdapterMerge.StoredWeight(site), WeightRows.AreInputs(site), under.Rows,
+            delta.ResidualA is null ? [own] : [own, new(delta.ResidualA, delta.ResidualB!, (int)delta.ResidualA.Shape[0], -strength)]);
     }
 }

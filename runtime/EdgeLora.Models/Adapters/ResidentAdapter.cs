@@ -39,7 +39,8 @@ public sealed record ResidentTensor(string Key, DeviceTensor Tensor, PeftPart Pa
 public sealed class ResidentAdapter : IDisposable
 {
     private readonly List<DeviceTensor> _owned = [];
-    private readonly Dictionary<(int Site, float Scale), DoraGain> _gains = [];
+    private readonly Dictionary<(int Site, float Scale), DeviceTensor> _gains = [];
+    private readonly Dictionary<(int Site, float Scale), DoraGain> _trainedGains = [];
     private readonly Dictionary<Tensor, DeviceTensor> _uploaded = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(int Site, ReplacedRows Under), ReplacedRows> _rows = [];
     private readonly IComputeBackend _backend;
@@ -75,8 +76,8 @@ public sealed class ResidentAdapter : IDisposable
     /// <summary>Dropout of its low-rank inputs while it trains; else null.</summary>
     public Dropout? Dropout { get; }
 
-    /// <summary>DoRA's gains that paths asked for, for who trains the magnitudes.</summary>
-    public IReadOnlyCollection<DoraGain> Gains => _gains.Values;
+    /// <summary>DoRA's gains that paths asked for, where the magnitudes train.</summary>
+    public IReadOnlyCollection<DoraGain> Gains => _trainedGains.Values;
 
     internal IReadOnlyList<ResidentDelta> Deltas { get; } = [];
 
@@ -129,20 +130,32 @@ public sealed class ResidentAdapter : IDisposable
     public void Dispose() => Detach().Dispose();
 
     /// <summary>DoRA's gain over the untouched base at one scale: computed once, shared by every path; over replaced weights it is the path's own.</summary>
-    internal DeviceTensor Gain(ResidentDelta delta, float scale, bool shared, Func<double[]> computeNorms)
+    internal DeviceTensor Gain(ResidentDelta delta, float scale, bool shared, DoraSite site)
     {
         lock (_lock)
         {
-            if (shared && _gains.TryGetValue((delta.Host.Site.Index, scale), out DoraGain? known))
-                return known.Gain;
-            Tensor magnitude = delta.Host.LowRank!.Magnitude!;
-            DeviceTensor buffer = _backend.Allocate(magnitude.Name + ".gain", DType.F32, magnitude.Shape);
-            _owned.Add(buffer);
-            DoraGain gain = new(_backend, buffer, delta.Magnitude, computeNorms);
-            gain.Refresh(magnitude.ToFloats());
+            (int, float) key = (delta.Host.Site.Index, scale);
+            if (shared && _gains.TryGetValue(key, out DeviceTensor? known))
+                return known;
+            Tensor stored = delta.Host.LowRank!.Magnitude!;
+            DeviceTensor Like(string suffix) => _backend.Allocate(stored.Name + suffix, DType.F32, stored.Shape);
+            DeviceTensor gain = Like(".gain"), norms = Like(".norms");
+            _owned.Add(gain);
             if (shared || _trainable)
-                _gains[(delta.Host.Site.Index, scale)] = gain;
-            return buffer;
+                _gains[key] = gain;
+            if (delta.Magnitude is { } trained)
+            {
+                _owned.Add(norms);
+                DoraGain kept = new(_backend, site, trained, norms, gain);
+                kept.Refresh();
+                _trainedGains[key] = kept;
+                return gain;
+            }
+            // Of a frozen adapter only the gain stays.
+            using DeviceTensor magnitude = _backend.Upload(Tensor.FromFloats(stored.Name, stored.Shape, stored.ToFloats()));
+            _backend.DoraGain(site, magnitude, norms, gain);
+            norms.Dispose();
+            return gain;
         }
     }
 

@@ -12,14 +12,9 @@ internal sealed class LowRankRows
     private readonly int _columns;
 
     /// <summary>A step of a path, read from the device.</summary>
-    public LowRankRows(LowRankStep step, bool inputMajor) : this(step.A, step.B, step.Scale, inputMajor) { }
-
-    /// <summary>A delta's factors, read from the device.</summary>
-    /// <param name="a">[R, I] (embedding: [R, V]).</param>
-    /// <param name="b">[O, R] (embedding: [D, R]).</param>
-    /// <param name="scale">s.</param>
+    /// <param name="step">A [R, I] (embedding: [R, V]), B [O, R] (embedding: [D, R]).</param>
     /// <param name="inputMajor">True where the weight's rows are inputs: Conv1D, embeddings.</param>
-    public LowRankRows(DeviceTensor a, DeviceTensor b, double scale, bool inputMajor) : this(a.ToFloats(), b.ToFloats(), (int)a.Shape[0], scale, inputMajor) { }
+    public LowRankRows(LowRankStep step, bool inputMajor) : this(step.A.ToFloats(), step.B.ToFloats(), (int)step.A.Shape[0], step.Scale, inputMajor) { }
 
     private LowRankRows(float[] a, float[] b, int rank, double scale, bool inputMajor)
     {
@@ -73,7 +68,7 @@ internal sealed class WeightRows
 
     public WeightRows(ModelSite site, DeviceTensor weight, ReplacedRows? replaced)
     {
-        InputMajor = site.Embedding is not null || site.Linear is { InputMajor: true };
+        InputMajor = AreInputs(site);
         _columns = weight.Columns;
         _rows = (int)weight.Shape[0];
         _weight = weight.ToFloats();
@@ -87,37 +82,18 @@ internal sealed class WeightRows
     /// <summary>True where rows are inputs: Conv1D, embeddings.</summary>
     public bool InputMajor { get; }
 
-    /// <summary>
-    /// Norm of each output's weights in W + Σ deltas: DoRA's. One pass over W, O·I·R multiplications; rows are shared among cores, never a sum.
-    /// </summary>
-    public double[] Norms(IReadOnlyList<LowRankRows> deltas)
+    /// <summary>Whether the rows of a site's stored weight are its inputs: Conv1D, embeddings.</summary>
+    public static bool AreInputs(ModelSite site) => site.Embedding is not null || site.Linear is { InputMajor: true };
+
+    /// <summary>Norm of each output's weights.</summary>
+    public double[] Norms()
     {
-        double[] squares = new double[InputMajor ? _columns : _rows];
-        if (InputMajor)
+        double[] squares = new double[InputMajor ? _columns : _rows], row = new double[_columns];
+        for (int i = 0; i < _rows; i++)
         {
-            double[] row = new double[_columns];
-            for (int i = 0; i < _rows; i++)
-            {
-                Read(i, row);
-                foreach (LowRankRows delta in deltas)
-                    delta.AddRow(i, row);
-                for (int o = 0; o < row.Length; o++)
-                    squares[o] += row[o] * row[o];
-            }
-        }
-        else
-        {
-            Parallel.For(0, _rows, () => new double[_columns], (o, _, row) =>
-            {
-                Read(o, row);
-                foreach (LowRankRows delta in deltas)
-                    delta.AddRow(o, row);
-                double sum = 0;
-                foreach (double v in row)
-                    sum += v * v;
-                squares[o] = sum;
-                return row;
-            }, _ => { });
+            Read(i, row);
+            for (int c = 0; c < row.Length; c++)
+                squares[InputMajor ? c : i] += row[c] * row[c];
         }
         return Array.ConvertAll(squares, Math.Sqrt);
     }

@@ -102,6 +102,9 @@ internal sealed partial class GraphRecorder : IComputeBackend
     public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) => throw StorageOp(source.Name);
 
     /// <inheritdoc/>
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => throw StorageOp(site.Name);
+
+    /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => throw StorageOp(x.Name);
 
     private static NotSupportedException StorageOp(string name) => new($"{name}: has no numbers while a graph is recorded");

@@ -91,6 +91,8 @@ internal sealed class TracedBackend(IComputeBackend inner) : IComputeBackend
         Keep(name, z, rows);
     }
 
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => inner.DoraGain(site, magnitude, norms, gain);
+
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => inner.TopK(rows, k, x, y);
 
     // The inner backend is its owner's.

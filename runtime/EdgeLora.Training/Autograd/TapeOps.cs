@@ -248,6 +248,9 @@ public sealed partial class Tape
     }
 
     /// <inheritdoc/>
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => _backend.DoraGain(site, magnitude, norms, gain);
+
+    /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y)
     {
         _backend.TopK(rows, k, x, y);

@@ -124,15 +124,11 @@ public sealed class AdapterTrainer : IDisposable
         }
     }
 
-    // dm = dgain / ‖W'‖: the norm is a constant of the step (arXiv:2402.09353, section 4.3).
     private void FoldMagnitudes()
     {
         foreach ((DoraGain gain, DeviceTensor gradient, DeviceTensor magnitudeGradient) in _gains)
         {
-            float[] dgain = gradient.ToFloats(), dm = magnitudeGradient.ToFloats();
-            for (int o = 0; o < dm.Length; o++)
-                dm[o] += gain.Norms[o] > 0 ? (float)(dgain[o] / gain.Norms[o]) : 0;
-            _backend.Write(dm, magnitudeGradient, 0);
+            _backend.DoraGainBackward(gain.Norms, gradient, magnitudeGradient);
             Clear(gradient);
         }
     }

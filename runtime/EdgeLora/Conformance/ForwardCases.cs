@@ -84,6 +84,20 @@ public static class ForwardCases
         return [.. result, .. second2];
     }
 
+    /// <summary>DoRA's norms, then its gains, over a weight in either layout.</summary>
+    public static float[] DoraGain(IComputeBackend b, DType type, int inputs, int outputs, bool inputMajor, int deltas, bool replaced, float size = 1)
+    {
+        (int rows, int columns) = inputMajor ? (inputs, outputs) : (outputs, inputs);
+        DeviceTensor weight = size == 0 ? b.Allocate("w", DType.F32, new Shape(rows, columns)) : b.Upload(BackendCases.Weight(1, type, rows, columns));
+        LowRankStep[] steps = [.. Enumerable.Range(0, deltas).Select(k => new LowRankStep(
+            b.Upload(BackendCases.Weight(10 + k, k == 0 ? DType.F32 : DType.BF16, 3 + 5 * k, inputs)), b.Upload(BackendCases.Weight(20 + k, k == 0 ? DType.F16 : DType.F32, outputs, 3 + 5 * k)), 3 + 5 * k, 0.5f - k))];
+        int[] ids = [0, 3, rows - 1];
+        DoraSite site = new("dora", weight, inputMajor, replaced ? new(ids, b.Upload(BackendCases.Weight(30, DType.F16, ids.Length, columns))) : null, steps);
+        DeviceTensor m = BackendCases.Buffer(b, 40, 1, outputs, 3), norms = b.Allocate("norms", DType.F32, new Shape(outputs)), gain = b.Allocate("gain", DType.F32, new Shape(outputs));
+        b.DoraGain(site, m, norms, gain);
+        return [.. BackendCases.Read(b, norms), .. BackendCases.Read(b, gain)];
+    }
+
     /// <summary>Runs an embedding of random tokens on mixed paths.</summary>
     public static float[] Embed(IComputeBackend b, DType type, int width, int rows)
     {

@@ -22,6 +22,7 @@ internal static class ForwardChecks
         new("Activations give the reference from tiny to huge", Activations),
         new("A NaN in a row is not hidden", NotANumber),
         new("Copies move rows and columns", Copies),
+        new("DoraGain gives the reference for every type and layout", DoraGain),
         new("TopK gives the best of every row in order", TopK),
     ];
 
@@ -140,6 +141,18 @@ internal static class ForwardChecks
         run.Same(nameof(IComputeBackend.Copy), "two of four rows", [.. source[10..30], .. new float[10]], BackendCases.Read(b, y));
         b.CopyColumns(4, x, 7, z, 1, 2);
         run.Same(nameof(IComputeBackend.CopyColumns), "two of ten columns", [.. Enumerable.Range(0, 4).SelectMany(t => (float[])[0, source[t * 10 + 7], source[t * 10 + 8]])], BackendCases.Read(b, z));
+    }
+
+    private static void DoraGain(ConformanceRun run)
+    {
+        foreach (DType type in BackendCases.WeightTypes)
+            foreach (bool inputMajor in (bool[])[false, true])
+                foreach ((int inputs, int outputs, int deltas) in ((int, int, int)[])[(32, 32, 1), (64, 96, 2), (1056, 32, 1), (32, 32, 0)])
+                    foreach (bool replaced in (bool[])[false, true])
+                        run.Compare(nameof(IComputeBackend.DoraGain), $"{type} {inputs}->{outputs}{(inputMajor ? " input-major" : "")}, {deltas} deltas{(replaced ? ", replaced rows" : "")}", outputs, b => ForwardCases.DoraGain(b, type, inputs, outputs, inputMajor, deltas, replaced));
+        run.Compare(nameof(IComputeBackend.DoraGain), "odd sizes", 13, b => ForwardCases.DoraGain(b, DType.BF16, 33, 13, false, 2, true));
+        float[] zero = ForwardCases.DoraGain(run.Backend, DType.F32, 8, 5, false, 0, false, size: 0);
+        run.Same(nameof(IComputeBackend.DoraGain), "of a weight that is 0", new float[10], zero);
     }
 
     private static void TopK(ConformanceRun run)

@@ -12,6 +12,7 @@ internal static class OptimizerChecks
         new("AdamW is its formula over three steps", AdamW),
         new("Sgd is its formula", Sgd),
         new("A sum of squares keeps the digits of F64", SumOfSquares),
+        new("DoraGainBackward adds the gain's derivative over the norm", DoraGainBackward),
         new("Clear leaves the rows behind", Clear),
         new("An optimizer's step is seen by the next pass", NextPass),
     ];
@@ -67,6 +68,17 @@ internal static class OptimizerChecks
         DeviceTensor huge = b.Allocate("x", DType.F32, new Shape(1, 2));
         b.Write([1e30f, 1e30f], huge, 0);
         run.Near(nameof(b.SumOfSquares), "1e30 twice", 2e60, b.SumOfSquares(huge), 5e-7);
+    }
+
+    private static void DoraGainBackward(ConformanceRun run)
+    {
+        ITrainingBackend b = run.Training;
+        DeviceTensor norms = BackendCases.Buffer(b, 1, 1, 300, 4), dgain = BackendCases.Buffer(b, 2, 1, 300), dm = BackendCases.Buffer(b, 3, 1, 300);
+        float[] norm = Array.ConvertAll(BackendCases.Read(b, norms), v => v < -3 ? 0 : 0.1f + Math.Abs(v)), d = BackendCases.Read(b, dgain), before = BackendCases.Read(b, dm);
+        b.Write(norm, norms, 0);
+        b.DoraGainBackward(norms, dgain, dm);
+        run.Near(nameof(b.DoraGainBackward), "300 outputs, some of norm 0", [.. norm.Select((n, i) => before[i] + (n > 0 ? d[i] / (double)n : 0))], BackendCases.Read(b, dm), Relative, Absolute);
+        run.Same(nameof(b.DoraGainBackward), "the gain's derivative stays", d, BackendCases.Read(b, dgain));
     }
 
     private static void Clear(ConformanceRun run)

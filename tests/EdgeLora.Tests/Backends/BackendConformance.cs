@@ -57,6 +57,9 @@ public abstract class BackendConformance : IDisposable
     public void Copies_move_rows_and_columns() => Holds();
 
     [Fact]
+    public void DoraGain_gives_the_reference_for_every_type_and_layout() => Holds();
+
+    [Fact]
     public void TopK_gives_the_best_of_every_row_in_order() => Holds();
 
     [Fact]

@@ -75,6 +75,9 @@ public abstract class BackwardConformance : IDisposable
     public void A_sum_of_squares_keeps_the_digits_of_F64() => Holds();
 
     [Fact]
+    public void DoraGainBackward_adds_the_gain_s_derivative_over_the_norm() => Holds();
+
+    [Fact]
     public void Clear_leaves_the_rows_behind() => Holds();
 
     [Fact]

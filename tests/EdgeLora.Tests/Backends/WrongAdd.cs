@@ -47,6 +47,8 @@ internal sealed class WrongAdd : IComputeBackend
         _right.Add(rows, z, y, z);
     }
 
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => _right.DoraGain(site, magnitude, norms, gain);
+
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => _right.TopK(rows, k, x, y);
 
     public void Dispose() => _right.Dispose();

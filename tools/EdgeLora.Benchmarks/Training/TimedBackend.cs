@@ -94,6 +94,12 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Note("Add", () => inner.Add(rows, x, y, z));
 
     /// <inheritdoc/>
+    public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => Note("DoraGain", () => inner.DoraGain(site, magnitude, norms, gain));
+
+    /// <inheritdoc/>
+    public void DoraGainBackward(DeviceTensor norms, DeviceTensor dgain, DeviceTensor dmagnitude) => Note("DoraGainBackward", () => inner.DoraGainBackward(norms, dgain, dmagnitude));
+
+    /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => Note("TopK", () => inner.TopK(rows, k, x, y));
 
     /// <inheritdoc/>
