@@ -1,9 +1,10 @@
 #version 460
 // norms[o] = |W[o] + sum of scale * B[o] * A|, gain[o] = m[o] / norms[o], 0 where the norm is 0: 16 outputs by 16 lanes a workgroup. A delta is eight words: {A (2), B (2), scale, rank,
-// types of A and B in one byte each, 0}. Sums of squares carry what rounding took (Neumaier): over a table they are as long as the vocabulary.
+// types of A and B in one byte each, 0}. Over a table the sums are as long as the vocabulary.
 #extension GL_GOOGLE_include_directive : require
 #include "common/memory.glsl"
 #include "common/weights.glsl"
+#include "common/two_sum.glsl"
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint WEIGHT_TYPE = 0;
 // 1: the weight is stored [inputs, outputs].
@@ -16,15 +17,7 @@ layout(push_constant, std430) uniform Push {
 const uint LANES = 16u;
 const uint PITCH = LANES + 1u;
 
-shared vec2 s_lanes[LANES * PITCH];
-
-vec2 plus(vec2 sum, float v)
-{
-    precise float next = sum.x + v;
-    precise float lost = abs(sum.x) >= abs(v) ? (sum.x - next) + v : (v - next) + sum.x;
-    precise float rest = sum.y + lost;
-    return vec2(next, rest);
-}
+shared TwoSum s_lanes[LANES * PITCH];
 
 // Element `column` of row `row` of the stored weight, or of the one that stands in its place.
 float weight_at(uint row, uint column)
@@ -48,7 +41,7 @@ void main()
     uint thread = gl_LocalInvocationIndex, high = thread >> 4, low = thread & 15u;
     uint lane = INPUT_MAJOR != 0u ? high : low, place = INPUT_MAJOR != 0u ? low : high;
     uint o = min(gl_WorkGroupID.x * LANES + place, push.outputs - 1u);
-    vec2 sum = vec2(0.0);
+    TwoSum sum = TwoSum(0.0, 0.0);
     for (uint i = lane; i < push.inputs; i += LANES) {
         precise float v = INPUT_MAJOR != 0u ? weight_at(i, o) : weight_at(o, i);
         for (uint k = 0u; k < push.delta_count; k++) {
@@ -60,19 +53,19 @@ void main()
             v = fma(load_f32(push.deltas, 8u * k + 4u), delta, v);
         }
         precise float square = v * v;
-        sum = plus(sum, square);
+        add_to(sum, square);
     }
     s_lanes[place * PITCH + lane] = sum;
     barrier();
     o = gl_WorkGroupID.x * LANES + thread;
     if (thread >= LANES || o >= push.outputs)
         return;
-    vec2 total = vec2(0.0);
+    TwoSum total = TwoSum(0.0, 0.0);
     for (uint p = 0u; p < LANES; p++) {
-        vec2 part = s_lanes[thread * PITCH + p];
-        total = plus(plus(total, part.x), part.y);
+        add_to(total, s_lanes[thread * PITCH + p].high);
+        add_to(total, s_lanes[thread * PITCH + p].low);
     }
-    precise float norm = sqrt(total.x + total.y);
+    float norm = sqrt(total_of(total));
     store_f32(push.norms, o, norm);
     store_f32(push.gain, o, norm > 0.0 ? load_f32(push.magnitude, o) / norm : 0.0);
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using EdgeLora.Cli;
 using EdgeLora.Core;
+using EdgeLora.Models;
 using EdgeLora.Vulkan;
 using Xunit;
 
@@ -85,6 +86,30 @@ public sealed class VulkanFaultTests
         // What can be given back is.
         x.Dispose();
         backend.Allocate("y", DType.F32, new Shape(4)).Dispose();
+    }
+
+    [Fact]
+    public async Task Streams_of_a_host_whose_device_is_lost_end_with_it_and_so_does_its_loop()
+    {
+        VulkanDriver.Require();
+        // Room for two sessions' keys and values: the third one waits.
+        using EdgeHost host = EdgeHost.Open(s_tree, new EdgeHostOptions { Device = "vulkan", KvBudgetBytes = 4 << 20 });
+        using CancellationTokenSource patience = new(TimeSpan.FromMinutes(2));
+        Task loop = host.RunAsync(patience.Token);
+        TaskCompletionSource lost = new();
+        Task<VulkanException>[] streams = [.. ((string[])["", "math", "holmes"]).Select(async node =>
+        {
+            using HostSession session = await host.OpenSessionAsync(node);
+            return await Assert.ThrowsAsync<VulkanException>(async () =>
+            {
+                await foreach (GeneratedPiece _ in session.GenerateAsync([1, 2, 3], new GenerationOptions { MaxTokens = 400, IgnoreEnd = true }))
+                    if (lost.TrySetResult())
+                        ((VulkanBackend)host.Backend).LoseDevice();
+            });
+        })];
+        foreach (Task<VulkanException> stream in streams)
+            Assert.Equal(VulkanFault.DeviceLost, (await stream.WaitAsync(patience.Token)).Fault);
+        Assert.Equal(VulkanFault.DeviceLost, (await Assert.ThrowsAsync<VulkanException>(() => loop.WaitAsync(patience.Token))).Fault);
     }
 
     [Fact]
