@@ -143,7 +143,6 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
     private void RunHead(BatchLayout batch, ReadOnlySpan<int> rows)
     {
         _head.Clear(rows.Length);
-        _headRows.Clear();
         for (int i = 0; i < rows.Length; i++)
         {
             Backend.Copy(_pass.Hidden, rows[i], _head.Input, i, 1);
@@ -151,6 +150,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         }
         _pass.FinalNorm(_headRows, _head.Input, _head.Input);
         Backend.Linear(_headRows, _weights.Head, _head.Input, _head.Logits);
+        _headRows.Clear();
     }
 
     private static SiteTable PathOf(BatchLayout batch, int row)
