@@ -28,9 +28,9 @@ internal static class AdapterTensors
         float[] joined = new float[checked(inputs * rank)];
         foreach (LowRankStep step in steps)
         {
-            float[] a = step.A.ToFloats();
-            for (int r = 0; r < step.Rank; r++)
-                for (int i = 0; i < inputs; i++)
+            ReadOnlySpan<float> a = Floats(step.A);
+            for (int i = 0; i < inputs; i++)
+                for (int r = 0; r < step.Rank; r++)
                     joined[i * rank + at + r] = a[r * inputs + i];
             at += step.Rank;
         }
@@ -47,7 +47,7 @@ internal static class AdapterTensors
         float[] joined = new float[checked(outputs * rank)];
         foreach (LowRankStep step in steps)
         {
-            float[] b = step.B.ToFloats();
+            ReadOnlySpan<float> b = Floats(step.B);
             for (int o = 0; o < outputs; o++)
                 for (int r = 0; r < step.Rank; r++)
                     joined[(at + r) * outputs + o] = step.Scale * b[o * step.Rank + r];
@@ -79,6 +79,8 @@ internal static class AdapterTensors
             ? GraphTensor.Of(host, tensor.Shape.Dimensions)
             : GraphTensor.Of(tensor.ToFloats(), type, tensor.Shape.Dimensions);
     }
+
+    private static ReadOnlySpan<float> Floats(DeviceTensor tensor) => tensor is HostTensor { Type: DType.F32 } host ? host.ReadFloats : tensor.ToFloats();
 
     private static int Rank(ReadOnlySpan<LowRankStep> steps)
     {

@@ -59,12 +59,12 @@ internal sealed partial class GraphRecorder
     {
         if (_bottlenecks.TryGetValue(site.Weight, out string? own))
             return Product(x, own, site.InputMajor, bias);
-        if (site.Weight.Type.BlockSize() == 1)
+        if (site.Weight.Type.BlockSize() == 1 || site.Weight.Type == DType.Q8_0 && _weights.WidensBytes)
             return Product(x, Weight(WeightName(site.Weight, ".computed"), _weights.Computed(site.Weight)), site.InputMajor, bias);
         BlockLayout blocks = _weights.Blocks(site.Weight);
         string name = site.Weight.Name;
         string value = _graph.Node("MatMulNBits", [x, Weight(name + ".blocks", blocks.Blocks), Weight(name + ".scales", blocks.Scales)], Fresh(site.Name), OnnxGraph.Microsoft,
-            ("K", (long)site.Inputs), ("N", (long)site.Outputs), ("bits", (long)blocks.Bits), ("block_size", (long)QuantBlocks.BlockSize), ("accuracy_level", 1L));
+            ("K", (long)site.Inputs), ("N", (long)site.Outputs), ("bits", (long)blocks.Bits), ("block_size", (long)QuantBlocks.BlockSize), ("accuracy_level", _weights.AccuracyLevel));
         return bias is null ? value : Sum(value, bias);
     }
 

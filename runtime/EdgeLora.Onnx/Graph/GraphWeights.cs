@@ -25,8 +25,14 @@ internal sealed class GraphWeights(OnnxType activations, bool embed = false, str
     /// <summary>What graphs compute in.</summary>
     public OnnxType Activations => activations;
 
+    /// <summary>Whether linear layers of Q8_0 are widened, for a CPU that is slow with exact products of 8-bit blocks.</summary>
+    public bool WidensBytes { get; init; }
+
+    /// <summary>MatMulNBits' accuracy_level: 1 is F32 activations, 4 is 8-bit ones.</summary>
+    public long AccuracyLevel { get; init; } = 1;
+
     /// <summary>A weight in the type that graphs compute in, its stored dimensions.</summary>
-    public GraphTensor Computed(DeviceTensor weight) => Get(weight, "computed", host => GraphTensor.TypeOf(weight.Type) == activations
+    public GraphTensor Computed(DeviceTensor weight) => Get(weight, "computed", host => weight.Type.BlockSize() == 1 && GraphTensor.TypeOf(weight.Type) == activations
         ? GraphTensor.Of(host, weight.Shape.Dimensions)
         : GraphTensor.Of(weight.ToFloats(), activations, weight.Shape.Dimensions));
 

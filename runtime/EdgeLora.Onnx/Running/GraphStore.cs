@@ -8,7 +8,11 @@ namespace EdgeLora.Onnx;
 /// <summary>Graphs of a model by what they were recorded for, and bindings by graph and paths; each kind least recently used goes first. All share the base's weights, and ONNX Runtime's packed copies of them.</summary>
 internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDisposable
 {
-    private readonly GraphWeights _weights = new(backend.Options.Activations, embed: backend.Options.Half && backend.Memory == "Cpu");
+    private readonly GraphWeights _weights = new(backend.Options.Activations, embed: backend.Options.Half && backend.Memory == "Cpu")
+    {
+        WidensBytes = !backend.KeepsCaches && !backend.Options.Int8Activations,
+        AccuracyLevel = backend.Options.Int8Activations ? 4 : 1,
+    };
     private readonly PrePackedWeightsContainer _packed = new();
     private readonly Dictionary<GraphKey, GraphSession> _graphs = [];
     private readonly ConditionalWeakTable<SiteTable, PathShape> _shapes = [];
@@ -37,10 +41,10 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
             }
         if (binding is null)
         {
+            Trim();
             PathTensors[] tensors = new PathTensors[paths.Length];
             for (int i = 0; i < paths.Length; i++)
                 tensors[i] = _tensors.GetValue(paths[i], p => new(p));
-            Trim();
             Bound++;
             graph.Bindings.Add(binding = new(graph, paths, tensors, copiesInputs: backend.KeepsCaches));
         }
@@ -69,6 +73,8 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
             }
             RecordedGraph recorded = GraphRecorder.Record(model, plan, _weights);
             using SessionOptions options = OnnxDevices.Options(backend.Name, backend.Threads);
+            // Between two steps the cores are the application's.
+            options.AddSessionConfigEntry("session.force_spinning_stop", "1");
             _weights.AddTo(options, recorded.Weights);
             _graphs[plan.Key] = graph = new(plan, recorded, model.Config, options, _packed, backend.Options.Activations);
             Opened++;
@@ -77,28 +83,26 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
         return graph;
     }
 
-    // Bindings of paths that are gone go first, then the one that was unused longest.
+    // Bindings of paths that are gone go first, then those that were unused longest, until there is room for one more. What no binding shows any more is freed.
     private void Trim()
     {
-        int count = 0;
-        PathBinding? oldest = null;
-        foreach (GraphSession graph in _graphs.Values)
+        List<PathBinding> all = [.. _graphs.Values.SelectMany(g => g.Bindings).OrderBy(b => b.IsDead ? -1 : b.LastUse)];
+        HashSet<PathTensors> kept = [.. all.SelectMany(b => b.Tensors)];
+        long bytes = kept.Sum(t => t.ByteLength);
+        int dropped = 0;
+        foreach (PathBinding binding in all)
         {
-            graph.Bindings.RemoveAll(binding =>
-            {
-                if (!binding.IsDead)
-                    return false;
-                binding.Dispose();
-                return true;
-            });
-            count += graph.Bindings.Count;
-            foreach (PathBinding binding in graph.Bindings)
-                if (oldest is null || binding.LastUse < oldest.LastUse)
-                    oldest = binding;
+            if (!binding.IsDead && all.Count - dropped < backend.Options.Bindings && bytes <= backend.Options.BoundBytes)
+                break;
+            dropped++;
+            binding.Graph.Bindings.Remove(binding);
+            binding.Dispose();
+            foreach (PathTensors tensors in binding.Tensors)
+                if (!_graphs.Values.Any(g => g.Bindings.Exists(b => b.Tensors.Contains(tensors))) && kept.Remove(tensors))
+                {
+                    bytes -= tensors.ByteLength;
+                    tensors.Dispose();
+                }
         }
-        if (count < backend.Options.Bindings || oldest is null)
-            return;
-        oldest.Graph.Bindings.Remove(oldest);
-        oldest.Dispose();
     }
 }

@@ -11,7 +11,6 @@ internal sealed class PathBinding : IDisposable
     private readonly int[] _versions;
     private readonly WeakReference<KvBuffer>?[] _caches;
     private readonly int[] _capacities;
-    private readonly List<GraphTensor> _held = [];
     private readonly WeakReference<SiteTable>[] _paths;
     private readonly bool _copiesInputs;
     private int _logitsVersion = -1;
@@ -21,9 +20,9 @@ internal sealed class PathBinding : IDisposable
     /// <param name="paths">One path, or one a sequence.</param>
     /// <param name="tensors">What they give.</param>
     /// <param name="copiesInputs">Whether the provider's memory is not the host's: an input is then copied to it when it is bound, so what a step rewrites is bound anew.</param>
-    public PathBinding(GraphSession graph, ReadOnlySpan<SiteTable> paths, ReadOnlySpan<PathTensors> tensors, bool copiesInputs)
+    public PathBinding(GraphSession graph, ReadOnlySpan<SiteTable> paths, PathTensors[] tensors, bool copiesInputs)
     {
-        (_graph, _copiesInputs) = (graph, copiesInputs);
+        (_graph, Tensors, _copiesInputs) = (graph, tensors, copiesInputs);
         _paths = new WeakReference<SiteTable>[paths.Length];
         for (int i = 0; i < paths.Length; i++)
             _paths[i] = new(paths[i]);
@@ -33,15 +32,15 @@ internal sealed class PathBinding : IDisposable
         _caches = new WeakReference<KvBuffer>[sequences];
         _capacities = new int[sequences];
         foreach (AdapterInput input in graph.Graph.AdapterInputs)
-            if (tensors[input.Group].Of(input) is { } tensor)
-            {
+            if (Tensors[input.Group].Of(input) is { } tensor)
                 _binding.BindInput(input.Name, tensor.Value);
-                _held.Add(tensor);
-            }
     }
 
     /// <summary>The graph.</summary>
     public GraphSession Graph => _graph;
+
+    /// <summary>What is bound, a path each; it lives as long as a binding of it.</summary>
+    public PathTensors[] Tensors { get; }
 
     /// <summary>Order of use, for who decides which binding goes.</summary>
     public long LastUse { get; set; }
@@ -114,9 +113,5 @@ internal sealed class PathBinding : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _binding.Dispose();
-        GC.KeepAlive(_held);
-    }
+    public void Dispose() => _binding.Dispose();
 }

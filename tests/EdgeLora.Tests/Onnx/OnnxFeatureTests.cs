@@ -65,6 +65,29 @@ public sealed class OnnxFeatureTests
     }
 
     [Fact]
+    public void Few_graphs_and_few_bytes_of_bound_paths_are_enough_for_many_paths()
+    {
+        string tree = Path.Combine(SharedFolder.Repository, "adapters", "nano");
+        ComputeDevices.Add(new("few", "few:cpu", id => id == "few:cpu", (_, _) => { }, (_, threads) => new OnnxBackend("onnx:cpu", threads, new OnnxOptions { Graphs = 2, Bindings = 3, BoundBytes = 1 << 20 })));
+        using EdgeHost host = EdgeHost.Open(tree, new() { Device = "few:cpu" }), cpu = EdgeHost.Open(tree);
+        OnnxCausalLM onnx = (OnnxCausalLM)host.Model.Whole!;
+        string[] nodes = ["", "shakespeare/kings/richard", "holmes", "math", "assistant/polite", "restaurant"];
+        using Session session = new(host.Model, AdapterPath.Root, 64, retainedPaths: 1), other = new(cpu.Model, AdapterPath.Root, 64, retainedPaths: 1);
+        session.Append(s_tokens);
+        other.Append(s_tokens);
+        for (int i = 0; i < 18; i++)
+        {
+            session.Switch(host.Enter(nodes[i % nodes.Length]));
+            other.Switch(cpu.Enter(nodes[i % nodes.Length]));
+            new Batch(host.Model).Run(session);
+            new Batch(cpu.Model).Run(other);
+            Assert.True(GoldenError.Relative(session.Logits, other.Logits) <= Tolerance, $"{i}: {nodes[i % nodes.Length]}");
+        }
+        Assert.Equal(2, onnx.GraphsOpened);
+        Assert.True(onnx.PathsBound > nodes.Length, "nothing had to go");
+    }
+
+    [Fact]
     public void Caches_in_the_provider_s_memory_and_steps_as_DirectML_needs_them_give_the_same_numbers()
     {
         string folder = Path.Combine(SharedFolder.Repository, "adapters", "nano", "base");
@@ -113,6 +136,17 @@ public sealed class OnnxFeatureTests
         OperatorError? first = errors.FirstOrDefault(e => !(e.Error <= 1e-2));
         Assert.True(first is null, $"{first}");
         Assert.True(errors.Max(e => e.Error) > 1e-5, "nothing was rounded");
+    }
+
+    [Theory, InlineData("llama-Q8_0"), InlineData("llama-Q4_0")]
+    public void Activations_of_8_bits_keep_two_digits(string file)
+    {
+        string path = SharedFolder.Require($"fixtures/gguf/llama/{file}.gguf");
+        using OnnxBackend onnx = new("onnx:cpu", options: new() { Int8Activations = true });
+        using ReferenceBackend reference = new();
+        IReadOnlyList<OperatorError> errors = GraphVerifier.Compare(() => BaseCheckpoint.Open(path), onnx, reference, _ => AdapterPath.Root, s_tokens);
+        Assert.All(errors, e => Assert.True(e.Error <= 5e-2, $"{e}"));
+        Assert.True(errors.Max(e => e.Error) > 1e-4, "nothing was rounded");
     }
 
     [Fact]

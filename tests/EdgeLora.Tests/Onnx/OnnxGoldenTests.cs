@@ -28,4 +28,7 @@ public sealed class OnnxGoldenTests
 
     [Theory, MemberData(nameof(GgufGoldenTests.Files), MemberType = typeof(GgufGoldenTests))]
     public void GGUF_bases_give_the_logits_of_their_weights(string folder, string file) => GgufGoldenTests.Check(folder, file, new OnnxBackend("onnx:cpu"));
+
+    [Theory, InlineData("llama-Q8_0"), InlineData("llama-Q4_0")]
+    public void Blocks_of_both_sizes_are_exact_with_F32_activations(string file) => GgufGoldenTests.Check("llama", file, new OnnxBackend("onnx:cpu") { KeepsCaches = true });
 }

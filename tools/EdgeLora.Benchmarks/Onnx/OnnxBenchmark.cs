@@ -28,11 +28,14 @@ internal static class OnnxBenchmark
                     foreach (string copy in (string[])["a", "b"])
                         RandomAdapter.Write(Path.Combine(folder, $"{copy}{rank}"), RandomAdapter.LayersOf(checkpoint.Config), rank, 1000 * rank + copy[0]);
             using CpuBackend cpu = new(threads);
-            using OnnxBackend onnx = new(device, threads), plain = new(device, threads, new OnnxOptions { AdapterInputs = false });
+            using OnnxBackend onnx = new(device, threads), rounded = new(device, threads, new OnnxOptions { Int8Activations = true }), plain = new(device, threads, new OnnxOptions { AdapterInputs = false });
             using Subject simd = new("EdgeLora.Cpu", model, folder, cpu), graph = new($"{device}, one graph", model, folder, onnx), bare = new($"{device}, no adapter inputs", model, folder, plain);
             Console.WriteLine($"{shape.Name} {type}, {onnx.Description} beside {cpu.Description}; {Context} tokens of context, decoding {Tokens}, greedy");
+            using Subject? small = type.BlockSize() > 1 ? new($"{device}, 8-bit activations", model, folder, rounded) : null;
             List<(Subject Subject, int Rank)> cases = [(simd, 0), (bare, 0), (graph, 0)];
             cases.AddRange(from rank in s_ranks from subject in (Subject[])[simd, graph] select (subject, rank));
+            if (small is not null)
+                cases.AddRange([(small, 0), (small, 16)]);
             Decode(cases, seconds);
             foreach (Subject subject in (Subject[])[simd, graph])
                 Switch(subject, seconds / 4);
