@@ -5,32 +5,32 @@ using System.Runtime.Intrinsics.X86;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>Sixteen stored rows to one panel of a <see cref="PackedWeight"/>. A row that is null is zeros.</summary>
+/// <summary>Sixteen stored rows to one panel of a <see cref="PackedWeight"/>, of which so many take turns. A row that is null is zeros.</summary>
 internal static unsafe class PackPanel
 {
     /// <summary>GGUF Q8_0: blocks of a factor and 32 bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q8_0(byte** rows, int blocks, ushort* scales, byte* data)
+    public static void Q8_0(byte** rows, int blocks, ushort* scales, byte* data, int turns)
     {
         Vector128<byte>* lines = stackalloc Vector128<byte>[16];
-        for (int b = 0; b < blocks; b++, scales += 16)
+        for (int b = 0; b < blocks; b++, scales += 16 * turns)
         {
             for (int r = 0; r < 16; r++)
                 scales[r] = rows[r] is null ? (ushort)0 : *(ushort*)(rows[r] + b * 34);
-            for (int half = 0; half < 32; half += 16, data += 256)
+            for (int half = 0; half < 32; half += 16, data += 256 * turns)
             {
                 for (int r = 0; r < 16; r++)
                     lines[r] = rows[r] is null ? Vector128<byte>.Zero : Vector128.Load(rows[r] + b * 34 + 2 + half);
-                Transpose(lines, data);
+                Transpose(lines, data, data + 128 * turns);
             }
         }
     }
 
     /// <summary>GGUF Q4_0: blocks of a factor and 16 bytes, byte j the elements j and j + 16 plus 8.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q4_0(byte** rows, int blocks, ushort* scales, uint* data)
+    public static void Q4_0(byte** rows, int blocks, ushort* scales, uint* data, int turns)
     {
-        for (int b = 0; b < blocks; b++, scales += 16, data += 64)
+        for (int b = 0; b < blocks; b++, scales += 16 * turns, data += 64 * turns)
             for (int r = 0; r < 16; r++)
             {
                 byte* block = rows[r] is null ? null : rows[r] + b * 18;
@@ -38,15 +38,15 @@ internal static unsafe class PackPanel
                 // A field of 8 is the number 0.
                 ulong first = block is null ? 0x8888888888888888 : *(ulong*)(block + 2), second = block is null ? 0x8888888888888888 : *(ulong*)(block + 10);
                 data[r] = Fields(first);
-                data[16 + r] = Fields(second);
-                data[32 + r] = Fields(first >> 4);
-                data[48 + r] = Fields(second >> 4);
+                data[16 * turns + r] = Fields(second);
+                data[32 * turns + r] = Fields(first >> 4);
+                data[48 * turns + r] = Fields(second >> 4);
             }
     }
 
     /// <summary>F16 or BF16. Returns whether one is infinite or no number, where that is asked.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static bool Halves(byte** rows, int inputs, int groups, uint* data, bool infinities)
+    public static bool Halves(byte** rows, int inputs, int groups, uint* data, int turns, bool infinities)
     {
         uint special = 0;
         for (int r = 0; r < 16; r++)
@@ -57,21 +57,25 @@ internal static unsafe class PackPanel
             for (; row is not null && 2 * pair + 1 < inputs; pair++)
             {
                 uint word = *(uint*)(row + 2 * pair);
-                to[pair * 16] = word;
+                to[At(pair, turns)] = word;
                 // An exponent of ones carries into the sign.
                 special |= ((word & 0x7FFF7FFF) + 0x04000400) & 0x80008000;
             }
             if (row is not null && inputs % 2 != 0)
             {
                 uint last = row[inputs - 1];
-                to[pair++ * 16] = last;
+                to[At(pair++, turns)] = last;
                 special |= ((last & 0x7FFF) + 0x0400) & 0x8000;
             }
             for (; pair < 4 * groups; pair++)
-                to[pair * 16] = 0;
+                to[At(pair, turns)] = 0;
         }
         return infinities && special != 0;
     }
+
+    // Four pairs of inputs are a group.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int At(int pair, int turns) => (pair / 4 * turns * 4 + pair % 4) * 16;
 
     // The low four bits of eight bytes side by side, less 8.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -85,7 +89,7 @@ internal static unsafe class PackPanel
 
     // Four rounds of interleaving line i with line i + 8 turn lines into columns.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Transpose(Vector128<byte>* lines, byte* to)
+    private static void Transpose(Vector128<byte>* lines, byte* first, byte* second)
     {
         Vector128<byte>* other = stackalloc Vector128<byte>[16];
         for (int round = 0; round < 4; round++)
@@ -96,8 +100,11 @@ internal static unsafe class PackPanel
             lines = other;
             other = swap;
         }
-        for (int i = 0; i < 16; i++)
-            lines[i].Store(to + 16 * i);
+        for (int i = 0; i < 8; i++)
+        {
+            lines[i].Store(first + 16 * i);
+            lines[8 + i].Store(second + 16 * i);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -76,35 +76,49 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
     public static int PaddedRank(int rank) => (rank + 3) / 4 * 4;
 
     /// <summary>Floats of scratch that one part needs.</summary>
-    public static long ScratchFloats(int rank) => 2L * Tile * PaddedRank(rank) + (2 + 8) * Tile;
+    public static long ScratchFloats(int rank) => 3L * Tile * PaddedRank(rank) + (2 + 8) * Tile;
 
     /// <summary>Low-rank steps and bias on outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows.</summary>
     public static void Run(in Finish finish, int start, int end, float* scratch)
     {
-        float* gain = scratch, offset = gain + Tile, tile = offset + Tile, columns = tile + 8 * Tile;
-        for (int o = start; o < end; o += Tile)
+        int most = 0, steps = Math.Max(1, finish.Steps), units = (end - start + Tile - 1) / Tile * steps;
+        for (int s = 0; s < finish.Steps; s++)
+            most = Math.Max(most, PaddedRank(finish.Adapter!.Steps[s].Rank));
+        float* offset = scratch, tile = offset + 2 * Tile, rows = tile + 8 * Tile, columns = rows + Tile * most;
+        // A tile is turned one ahead of its use: what was just stored cannot be loaded in other pieces at once.
+        for (int i = 0; i <= units; i++)
         {
-            int count = Math.Min(Tile, end - o);
-            float* down = finish.Down;
-            for (int s = 0; s < finish.Steps; s++)
-            {
-                LowRankStep step = finish.Adapter!.Steps[s];
-                int rank = PaddedRank(step.Rank);
-                Columns(step, o, count, end, columns, columns + Tile * rank);
-                float* u = down + (long)finish.PathFirst * rank;
-                if (finish.Rows >= ManyRows)
-                    Many(finish, o, count, step.Rank, u, rank, columns, tile);
-                else
-                    Few(finish, o, count, step.Rank, u, rank, columns);
-                if (step.OutputBias is not null)
-                    Offset(finish, o, count, step.OutputBias, step.Scale, offset);
-                if (step.Gain is not null && !(finish.BeforeGain && s == finish.Steps - 1))
-                    Gain(finish, o, count, step.Gain, gain);
-                down += (long)finish.PathRows * rank;
-            }
-            if (finish.Bias is not null)
-                Offset(finish, o, count, finish.Bias, 1, offset);
+            int o = start + i / steps * Tile, s = i % steps;
+            if (i < units && finish.Steps > 0)
+                Columns(finish.Adapter!.Steps[s], o, Math.Min(Tile, end - o), end, columns + i % 2 * Tile * most, rows);
+            if (i == 0)
+                continue;
+            (o, s) = (start + (i - 1) / steps * Tile, (i - 1) % steps);
+            Use(finish, o, Math.Min(Tile, end - o), s, columns + (i - 1) % 2 * Tile * most, tile, offset);
         }
+    }
+
+    // One step on a tile of outputs, and the bias after the last.
+    private static void Use(in Finish finish, int o, int count, int s, float* columns, float* tile, float* offset)
+    {
+        if (s < finish.Steps)
+        {
+            LowRankStep step = finish.Adapter!.Steps[s];
+            int rank = PaddedRank(step.Rank);
+            float* u = finish.Down + (long)finish.PathFirst * rank;
+            for (int before = 0; before < s; before++)
+                u += (long)finish.PathRows * PaddedRank(finish.Adapter.Steps[before].Rank);
+            if (finish.Rows >= ManyRows)
+                Many(finish, o, count, step.Rank, u, rank, columns, tile);
+            else
+                Few(finish, o, count, step.Rank, u, rank, columns);
+            if (step.OutputBias is not null)
+                Offset(finish, o, count, step.OutputBias, step.Scale, offset);
+            if (step.Gain is not null && !(finish.BeforeGain && s == finish.Steps - 1))
+                Gain(finish, o, count, step.Gain, offset + Tile);
+        }
+        if (finish.Bias is not null && s + 1 >= finish.Steps)
+            Offset(finish, o, count, finish.Bias, 1, offset);
     }
 
     // One row after the other, three vectors of outputs at a time.

@@ -5,14 +5,14 @@ namespace EdgeLora.Cpu;
 
 /// <summary>
 /// y = W·x for many rows of x and a <see cref="PackedWeight"/>: blocks of 256 inputs of a few outputs are widened to floats and used for all rows by <see cref="OuterTile{O, V}"/>. Every (row, output)
-/// adds its inputs in order, block by block: the sums of <see cref="PackedProduct{O, V}"/>, bit for bit.
+/// adds its inputs in order, block by block (of 32 with their factor where a type has some): the sums of <see cref="PackedProduct{O, V}"/>, bit for bit.
 /// </summary>
 internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     private const int Block = OuterProduct<O, V>.BlockDepth;
 
     /// <summary>Floats of scratch that one part needs.</summary>
-    public static long ScratchFloats => (Block + 8L) * OuterTile<O, V>.Columns;
+    public static long ScratchFloats => (Block + 8L + Block / ScaledTile<O, V>.Depth) * OuterTile<O, V>.Columns;
 
     /// <summary>Outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows; start a multiple of 16.</summary>
     public static void Run(in Product product, int start, int end, float* scratch)
@@ -39,7 +39,7 @@ internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> wher
     private static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IPackedType
     {
         int width = OuterTile<O, V>.Columns, rows = OuterTile<O, V>.Rows;
-        float* tile = scratch, part = tile + Block * width;
+        float* tile = scratch, part = tile + Block * width, factors = part + 8 * width;
         for (int t = 0; t < p.Rows; t++)
             new Span<float>(p.Y + t * p.YStride + start, end - start).Clear();
         for (int o = start; o < end; o += width)
@@ -48,19 +48,19 @@ internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> wher
             for (int k = 0; k < p.Inputs; k += Block)
             {
                 int depth = Math.Min(Block, p.Inputs - k);
-                Widen<W>(p.Packed!, o, k, depth, tile);
+                Widen<W>(p.Packed!, o, k, depth, tile, factors);
                 for (int t = 0; t < p.Rows; t += rows)
                 {
                     int count = Math.Min(rows, p.Rows - t);
                     float* x = p.X + t * p.XStride + k, y = p.Y + t * p.YStride + o;
                     if (outputs == width)
                     {
-                        OuterTile<O, V>.Run(x, p.XStride, 1, count, tile, width, depth, y, p.YStride, chain: false);
+                        Multiply<W>(x, p.XStride, count, tile, factors, depth, y, p.YStride);
                         continue;
                     }
                     for (int r = 0; r < count; r++)
                         new Span<float>(y + r * p.YStride, outputs).CopyTo(new Span<float>(part + r * width, outputs));
-                    OuterTile<O, V>.Run(x, p.XStride, 1, count, tile, width, depth, part, width, chain: false);
+                    Multiply<W>(x, p.XStride, count, tile, factors, depth, part, width);
                     for (int r = 0; r < count; r++)
                         new Span<float>(part + r * width, outputs).CopyTo(new Span<float>(y + r * p.YStride, outputs));
                 }
@@ -68,32 +68,38 @@ internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> wher
         }
     }
 
-    // [depth][outputs of a tile]; up to a whole group past depth is written where the weight was filled up.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Multiply<W>(float* x, long xStride, int rows, float* tile, float* factors, int depth, float* y, long yStride) where W : struct, IPackedType
+    {
+        if (W.HasScales)
+            ScaledTile<O, V>.Run(x, xStride, rows, tile, factors, depth / ScaledTile<O, V>.Depth, y, yStride);
+        else
+            OuterTile<O, V>.Run(x, xStride, 1, rows, tile, OuterTile<O, V>.Columns, depth, y, yStride, chain: false);
+    }
+
+    // [depth][outputs of a tile], and the factors [depth / 32][outputs]; up to a whole group past depth is written where the weight was filled up.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Widen<W>(PackedWeight weight, int o, int k, int depth, float* tile) where W : struct, IPackedType
+    private static void Widen<W>(PackedWeight weight, int o, int k, int depth, float* tile, float* factors) where W : struct, IPackedType
     {
         int width = OuterTile<O, V>.Columns;
         for (int j = 0; j < width; j += O.Count)
         {
-            byte* w = PackedProduct<O, V>.Start<W>(weight, (o + j) / O.Count, out ushort* scales) + (long)(k / PackedWeight.Group) * W.GroupBytes;
-            scales += k / 32 * PackedWeight.Panel;
+            byte* w = PackedProduct<O, V>.Start<W>(weight, (o + j) / O.Count, out ushort* scales, out int turns) + (long)(k / PackedWeight.Group) * turns * W.GroupBytes;
+            scales += (long)(k / 32) * turns * PackedWeight.Panel;
             float* to = tile + j;
-            V factor = O.Zero;
-            for (int d = 0; d < depth; d += PackedWeight.Group, w += W.GroupBytes, to += PackedWeight.Group * width)
+            if (W.HasScales)
+                for (int b = 0; b < depth / 32; b++)
+                    O.Store(O.LoadF16(scales + (long)b * turns * PackedWeight.Panel), factors + b * width + j);
+            for (int d = 0; d < depth; d += PackedWeight.Group, w += turns * W.GroupBytes, to += PackedWeight.Group * width)
             {
-                if (W.HasScales && d % 32 == 0)
-                {
-                    factor = O.LoadF16(scales);
-                    scales += PackedWeight.Panel;
-                }
-                O.Store(W.Load<O, V>(w, 0, factor), to);
-                O.Store(W.Load<O, V>(w, 1, factor), to + width);
-                O.Store(W.Load<O, V>(w, 2, factor), to + 2 * width);
-                O.Store(W.Load<O, V>(w, 3, factor), to + 3 * width);
-                O.Store(W.Load<O, V>(w, 4, factor), to + 4 * width);
-                O.Store(W.Load<O, V>(w, 5, factor), to + 5 * width);
-                O.Store(W.Load<O, V>(w, 6, factor), to + 6 * width);
-                O.Store(W.Load<O, V>(w, 7, factor), to + 7 * width);
+                O.Store(W.Load<O, V>(w, 0), to);
+                O.Store(W.Load<O, V>(w, 1), to + width);
+                O.Store(W.Load<O, V>(w, 2), to + 2 * width);
+                O.Store(W.Load<O, V>(w, 3), to + 3 * width);
+                O.Store(W.Load<O, V>(w, 4), to + 4 * width);
+                O.Store(W.Load<O, V>(w, 5), to + 5 * width);
+                O.Store(W.Load<O, V>(w, 6), to + 6 * width);
+                O.Store(W.Load<O, V>(w, 7), to + 7 * width);
             }
         }
     }

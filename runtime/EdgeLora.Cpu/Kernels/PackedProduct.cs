@@ -4,15 +4,17 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// y = W·x for a few rows of x and a <see cref="PackedWeight"/>. Lanes are outputs; every (row, output) adds its inputs in order, in blocks of 256 that are then added: the sums of
-/// <see cref="PackedPanels{O, V}"/>, bit for bit. A weight is widened once for all rows, in registers.
+/// y = W·x for a few rows of x and a <see cref="PackedWeight"/>. Lanes are outputs; every (row, output) adds its inputs in order, in blocks that are then added: of 256, or where every 32 inputs have a
+/// factor, of those 32, times the factor. They are the sums of <see cref="PackedPanels{O, V}"/>, bit for bit. A weight is widened once for all rows, in registers.
 /// </summary>
 internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     /// <summary>Rows that are taken here; more go through <see cref="PackedPanels{O, V}"/>.</summary>
     public const int MostRows = 4;
     private const int Block = OuterProduct<O, V>.BlockDepth;
-    private const int BytesAhead = 2048;
+    private const int ScaleBlock = 32;
+    private static int TurnVectors => PackedWeight.Together * PackedWeight.Panel / O.Count;
+    private const int BytesAhead = 8192;
 
     /// <summary>Floats of scratch that one part needs.</summary>
     public static long ScratchFloats(int inputs) => MostRows * (inputs + PackedWeight.Group) + MostRows * 4L * O.Count;
@@ -39,15 +41,16 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         }
     }
 
-    /// <summary>First group of a vector of outputs, and its first factors.</summary>
+    /// <summary>First group of a vector of outputs, its first factors, and how many panels take turns there.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Start<W>(PackedWeight weight, int vector, out ushort* scales) where W : struct, IPackedType
+    public static byte* Start<W>(PackedWeight weight, int vector, out ushort* scales, out int turns) where W : struct, IPackedType
     {
         int panel = vector * O.Count / PackedWeight.Panel, lane = vector * O.Count % PackedWeight.Panel;
         // A vector past the end repeats the last panel's: computed, not stored.
         panel = Math.Min(panel, weight.Panels - 1);
-        scales = (ushort*)weight.Scales + (long)panel * (weight.Inputs / 32) * PackedWeight.Panel + lane;
-        return weight.Data + (long)panel * weight.Groups * W.GroupBytes + lane * W.LaneBytes;
+        turns = weight.InTurn(panel);
+        scales = weight.FirstScales(panel) + lane;
+        return weight.FirstGroup(panel, W.GroupBytes) + lane * W.LaneBytes;
     }
 
     // Four rows keep the processor too busy for it to look far ahead by itself; one row does not.
@@ -59,6 +62,28 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 Lanes.Prefetch(group + BytesAhead + line);
     }
 
+    // A pass does not go from panels that take turns to the next ones: their groups lie otherwise.
+    private static int LastInTurn(PackedWeight weight, int vector)
+    {
+        int first = vector / TurnVectors * TurnVectors;
+        return first + weight.InTurn(first * O.Count / PackedWeight.Panel) * PackedWeight.Panel / O.Count - 1;
+    }
+
+    // What a block's factors do to its sum.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V End<W>(V sum, ref ushort* scales, int step, V total) where W : struct, IPackedType
+    {
+        total = Add<W>(sum, Factor<W>(scales), total);
+        scales += step;
+        return total;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Factor<W>(ushort* scales) where W : struct, IPackedType => W.HasScales ? O.LoadF16(scales) : O.Zero;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Add<W>(V sum, V factor, V total) where W : struct, IPackedType => W.HasScales ? O.Fma(factor, sum, total) : O.Add(total, sum);
+
     private static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IPackedType
     {
         PackedWeight weight = p.Packed!;
@@ -69,8 +94,9 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         int vectors = (end - start + O.Count - 1) / O.Count, first = start / O.Count;
         for (int v = 0; v < vectors;)
         {
-            int count = p.Rows == 1 && vectors - v > 2 ? 4 : 2;
-            new Span<float>(sums, (p.Rows == 1 ? count : MostRows * 2) * O.Count).Clear();
+            int turn = (first + v) % TurnVectors, count = p.Rows == 1 && vectors - v > 2 && turn % 4 == 0 ? 4 : 2;
+            if (turn + count > TurnVectors)
+                count = TurnVectors - turn;
             if (p.Rows > 1)
                 FourRows<W>(weight, first + v, x, x + stride, x + (p.Rows > 2 ? 2 * stride : 0), x + (p.Rows > 3 ? 3 * stride : 0), sums);
             else if (count == 4)
@@ -97,157 +123,143 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         return to;
     }
 
-    // One row of x, four vectors of outputs; their sums are added to sums.
+    // One row of x, four vectors of outputs.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Four<W>(PackedWeight weight, int vector, float* x, float* sums) where W : struct, IPackedType
     {
-        byte* w0 = Start<W>(weight, vector + 0, out ushort* s0);
-        byte* w1 = Start<W>(weight, vector + 1, out ushort* s1);
-        byte* w2 = Start<W>(weight, vector + 2, out ushort* s2);
-        byte* w3 = Start<W>(weight, vector + 3, out ushort* s3);
-        V f0 = O.Zero, f1 = O.Zero, f2 = O.Zero, f3 = O.Zero;
+        int last = LastInTurn(weight, vector);
+        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
+        byte* w1 = Start<W>(weight, Math.Min(vector + 1, last), out ushort* s1, out _);
+        byte* w2 = Start<W>(weight, Math.Min(vector + 2, last), out ushort* s2, out _);
+        byte* w3 = Start<W>(weight, Math.Min(vector + 3, last), out ushort* s3, out _);
+        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
+        V t0 = O.Zero, t1 = O.Zero, t2 = O.Zero, t3 = O.Zero;
         for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
         {
-            int end = Math.Min(inputs, k + Block);
+            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
             V a0 = O.Zero, a1 = O.Zero, a2 = O.Zero, a3 = O.Zero;
             for (; k < end; k += PackedWeight.Group)
             {
-                if (W.HasScales && k % 32 == 0)
-                {
-                    f0 = O.LoadF16(s0);
-                    f1 = O.LoadF16(s1);
-                    f2 = O.LoadF16(s2);
-                    f3 = O.LoadF16(s3);
-                    s0 += PackedWeight.Panel;
-                    s1 += PackedWeight.Panel;
-                    s2 += PackedWeight.Panel;
-                    s3 += PackedWeight.Panel;
-                }
                 V v = O.Broadcast(x[k]);
-                a0 = O.Fma(W.Load<O, V>(w0, 0, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 0, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 0, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 0, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 0), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 0), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 0), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 0), v, a3);
                 v = O.Broadcast(x[k + 1]);
-                a0 = O.Fma(W.Load<O, V>(w0, 1, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 1, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 1, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 1, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 1), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 1), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 1), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 1), v, a3);
                 v = O.Broadcast(x[k + 2]);
-                a0 = O.Fma(W.Load<O, V>(w0, 2, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 2, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 2, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 2, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 2), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 2), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 2), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 2), v, a3);
                 v = O.Broadcast(x[k + 3]);
-                a0 = O.Fma(W.Load<O, V>(w0, 3, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 3, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 3, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 3, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 3), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 3), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 3), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 3), v, a3);
                 v = O.Broadcast(x[k + 4]);
-                a0 = O.Fma(W.Load<O, V>(w0, 4, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 4, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 4, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 4, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 4), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 4), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 4), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 4), v, a3);
                 v = O.Broadcast(x[k + 5]);
-                a0 = O.Fma(W.Load<O, V>(w0, 5, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 5, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 5, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 5, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 5), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 5), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 5), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 5), v, a3);
                 v = O.Broadcast(x[k + 6]);
-                a0 = O.Fma(W.Load<O, V>(w0, 6, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 6, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 6, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 6, f3), v, a3);
+                a0 = O.Fma(W.Load<O, V>(w0, 6), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 6), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 6), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 6), v, a3);
                 v = O.Broadcast(x[k + 7]);
-                a0 = O.Fma(W.Load<O, V>(w0, 7, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 7, f1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 7, f2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 7, f3), v, a3);
-                w0 += W.GroupBytes;
-                w1 += W.GroupBytes;
-                w2 += W.GroupBytes;
-                w3 += W.GroupBytes;
+                a0 = O.Fma(W.Load<O, V>(w0, 7), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 7), v, a1);
+                a2 = O.Fma(W.Load<O, V>(w2, 7), v, a2);
+                a3 = O.Fma(W.Load<O, V>(w3, 7), v, a3);
+                w0 += step;
+                w1 += step;
+                w2 += step;
+                w3 += step;
             }
-            O.Store(O.Add(O.Load(sums), a0), sums);
-            O.Store(O.Add(O.Load(sums + O.Count), a1), sums + O.Count);
-            O.Store(O.Add(O.Load(sums + 2 * O.Count), a2), sums + 2 * O.Count);
-            O.Store(O.Add(O.Load(sums + 3 * O.Count), a3), sums + 3 * O.Count);
+            t0 = End<W>(a0, ref s0, scaleStep, t0);
+            t1 = End<W>(a1, ref s1, scaleStep, t1);
+            t2 = End<W>(a2, ref s2, scaleStep, t2);
+            t3 = End<W>(a3, ref s3, scaleStep, t3);
         }
+        O.Store(t0, sums);
+        O.Store(t1, sums + O.Count);
+        O.Store(t2, sums + 2 * O.Count);
+        O.Store(t3, sums + 3 * O.Count);
     }
 
-    // One row of x, two vectors of outputs; their sums are added to sums.
+    // One row of x, two vectors of outputs.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Two<W>(PackedWeight weight, int vector, float* x, float* sums) where W : struct, IPackedType
     {
-        byte* w0 = Start<W>(weight, vector + 0, out ushort* s0);
-        byte* w1 = Start<W>(weight, vector + 1, out ushort* s1);
-        V f0 = O.Zero, f1 = O.Zero;
+        int last = LastInTurn(weight, vector);
+        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
+        byte* w1 = Start<W>(weight, Math.Min(vector + 1, last), out ushort* s1, out _);
+        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
+        V t0 = O.Zero, t1 = O.Zero;
         for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
         {
-            int end = Math.Min(inputs, k + Block);
+            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
             V a0 = O.Zero, a1 = O.Zero;
             for (; k < end; k += PackedWeight.Group)
             {
-                if (W.HasScales && k % 32 == 0)
-                {
-                    f0 = O.LoadF16(s0);
-                    f1 = O.LoadF16(s1);
-                    s0 += PackedWeight.Panel;
-                    s1 += PackedWeight.Panel;
-                }
                 V v = O.Broadcast(x[k]);
-                a0 = O.Fma(W.Load<O, V>(w0, 0, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 0, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 0), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 0), v, a1);
                 v = O.Broadcast(x[k + 1]);
-                a0 = O.Fma(W.Load<O, V>(w0, 1, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 1, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 1), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 1), v, a1);
                 v = O.Broadcast(x[k + 2]);
-                a0 = O.Fma(W.Load<O, V>(w0, 2, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 2, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 2), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 2), v, a1);
                 v = O.Broadcast(x[k + 3]);
-                a0 = O.Fma(W.Load<O, V>(w0, 3, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 3, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 3), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 3), v, a1);
                 v = O.Broadcast(x[k + 4]);
-                a0 = O.Fma(W.Load<O, V>(w0, 4, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 4, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 4), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 4), v, a1);
                 v = O.Broadcast(x[k + 5]);
-                a0 = O.Fma(W.Load<O, V>(w0, 5, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 5, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 5), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 5), v, a1);
                 v = O.Broadcast(x[k + 6]);
-                a0 = O.Fma(W.Load<O, V>(w0, 6, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 6, f1), v, a1);
+                a0 = O.Fma(W.Load<O, V>(w0, 6), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 6), v, a1);
                 v = O.Broadcast(x[k + 7]);
-                a0 = O.Fma(W.Load<O, V>(w0, 7, f0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 7, f1), v, a1);
-                w0 += W.GroupBytes;
-                w1 += W.GroupBytes;
+                a0 = O.Fma(W.Load<O, V>(w0, 7), v, a0);
+                a1 = O.Fma(W.Load<O, V>(w1, 7), v, a1);
+                w0 += step;
+                w1 += step;
             }
-            O.Store(O.Add(O.Load(sums), a0), sums);
-            O.Store(O.Add(O.Load(sums + O.Count), a1), sums + O.Count);
+            t0 = End<W>(a0, ref s0, scaleStep, t0);
+            t1 = End<W>(a1, ref s1, scaleStep, t1);
         }
+        O.Store(t0, sums);
+        O.Store(t1, sums + O.Count);
     }
 
-    // Four rows of x, two vectors of outputs; their sums are added to sums, [4][2 vectors].
+    // Four rows of x, two vectors of outputs; sums [4][2 vectors].
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourRows<W>(PackedWeight weight, int vector, float* x0, float* x1, float* x2, float* x3, float* sums) where W : struct, IPackedType
     {
-        byte* w0 = Start<W>(weight, vector, out ushort* s0);
-        byte* w1 = Start<W>(weight, vector + 1, out ushort* s1);
-        V f0 = O.Zero, f1 = O.Zero;
+        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
+        byte* w1 = Start<W>(weight, Math.Min(vector + 1, LastInTurn(weight, vector)), out ushort* s1, out _);
+        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
+        new Span<float>(sums, 8 * O.Count).Clear();
         for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
         {
-            int end = Math.Min(inputs, k + Block);
+            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
             V a00 = O.Zero, a01 = O.Zero, a10 = O.Zero, a11 = O.Zero, a20 = O.Zero, a21 = O.Zero, a30 = O.Zero, a31 = O.Zero;
             for (; k < end; k += PackedWeight.Group)
             {
-                if (W.HasScales && k % 32 == 0)
-                {
-                    f0 = O.LoadF16(s0);
-                    f1 = O.LoadF16(s1);
-                    s0 += PackedWeight.Panel;
-                    s1 += PackedWeight.Panel;
-                }
-                V u0 = W.Load<O, V>(w0, 0, f0), u1 = W.Load<O, V>(w1, 0, f1);
+                V u0 = W.Load<O, V>(w0, 0), u1 = W.Load<O, V>(w1, 0);
                 V v = O.Broadcast(x0[k]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -260,8 +272,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 1, f0);
-                u1 = W.Load<O, V>(w1, 1, f1);
+                u0 = W.Load<O, V>(w0, 1);
+                u1 = W.Load<O, V>(w1, 1);
                 v = O.Broadcast(x0[k + 1]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -274,8 +286,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 1]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 2, f0);
-                u1 = W.Load<O, V>(w1, 2, f1);
+                u0 = W.Load<O, V>(w0, 2);
+                u1 = W.Load<O, V>(w1, 2);
                 v = O.Broadcast(x0[k + 2]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -288,8 +300,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 2]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 3, f0);
-                u1 = W.Load<O, V>(w1, 3, f1);
+                u0 = W.Load<O, V>(w0, 3);
+                u1 = W.Load<O, V>(w1, 3);
                 v = O.Broadcast(x0[k + 3]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -302,8 +314,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 3]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 4, f0);
-                u1 = W.Load<O, V>(w1, 4, f1);
+                u0 = W.Load<O, V>(w0, 4);
+                u1 = W.Load<O, V>(w1, 4);
                 v = O.Broadcast(x0[k + 4]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -316,8 +328,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 4]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 5, f0);
-                u1 = W.Load<O, V>(w1, 5, f1);
+                u0 = W.Load<O, V>(w0, 5);
+                u1 = W.Load<O, V>(w1, 5);
                 v = O.Broadcast(x0[k + 5]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -330,8 +342,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 5]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 6, f0);
-                u1 = W.Load<O, V>(w1, 6, f1);
+                u0 = W.Load<O, V>(w0, 6);
+                u1 = W.Load<O, V>(w1, 6);
                 v = O.Broadcast(x0[k + 6]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -344,8 +356,8 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 v = O.Broadcast(x3[k + 6]);
                 a30 = O.Fma(u0, v, a30);
                 a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 7, f0);
-                u1 = W.Load<O, V>(w1, 7, f1);
+                u0 = W.Load<O, V>(w0, 7);
+                u1 = W.Load<O, V>(w1, 7);
                 v = O.Broadcast(x0[k + 7]);
                 a00 = O.Fma(u0, v, a00);
                 a01 = O.Fma(u1, v, a01);
@@ -360,17 +372,20 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
                 a31 = O.Fma(u1, v, a31);
                 Prefetch<W>(w0);
                 Prefetch<W>(w1);
-                w0 += W.GroupBytes;
-                w1 += W.GroupBytes;
+                w0 += step;
+                w1 += step;
             }
-            O.Store(O.Add(O.Load(sums), a00), sums);
-            O.Store(O.Add(O.Load(sums + O.Count), a01), sums + O.Count);
-            O.Store(O.Add(O.Load(sums + 2 * O.Count), a10), sums + 2 * O.Count);
-            O.Store(O.Add(O.Load(sums + 3 * O.Count), a11), sums + 3 * O.Count);
-            O.Store(O.Add(O.Load(sums + 4 * O.Count), a20), sums + 4 * O.Count);
-            O.Store(O.Add(O.Load(sums + 5 * O.Count), a21), sums + 5 * O.Count);
-            O.Store(O.Add(O.Load(sums + 6 * O.Count), a30), sums + 6 * O.Count);
-            O.Store(O.Add(O.Load(sums + 7 * O.Count), a31), sums + 7 * O.Count);
+            V f0 = Factor<W>(s0), f1 = Factor<W>(s1);
+            s0 += scaleStep;
+            s1 += scaleStep;
+            O.Store(Add<W>(a00, f0, O.Load(sums)), sums);
+            O.Store(Add<W>(a01, f1, O.Load(sums + O.Count)), sums + O.Count);
+            O.Store(Add<W>(a10, f0, O.Load(sums + 2 * O.Count)), sums + 2 * O.Count);
+            O.Store(Add<W>(a11, f1, O.Load(sums + 3 * O.Count)), sums + 3 * O.Count);
+            O.Store(Add<W>(a20, f0, O.Load(sums + 4 * O.Count)), sums + 4 * O.Count);
+            O.Store(Add<W>(a21, f1, O.Load(sums + 5 * O.Count)), sums + 5 * O.Count);
+            O.Store(Add<W>(a30, f0, O.Load(sums + 6 * O.Count)), sums + 6 * O.Count);
+            O.Store(Add<W>(a31, f1, O.Load(sums + 7 * O.Count)), sums + 7 * O.Count);
         }
     }
 }

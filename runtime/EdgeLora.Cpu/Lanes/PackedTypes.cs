@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>How a packed weight's elements become F32 vectors whose lanes are outputs; see <see cref="PackedWeight"/>. The same numbers as <see cref="IWeightType"/> gives: a quantised one is d·q, which F32 holds exactly.</summary>
+/// <summary>How a packed weight's elements become F32 vectors whose lanes are outputs; see <see cref="PackedWeight"/>. Of a quantised one it is q: a block's factor is taken once for its sum.</summary>
 internal unsafe interface IPackedType
 {
     /// <summary>Bytes of a group: 8 inputs of the 16 outputs of a panel.</summary>
@@ -15,7 +15,7 @@ internal unsafe interface IPackedType
     static abstract bool HasScales { get; }
 
     /// <summary>Input <paramref name="k"/> (a literal, 0..7) of a group for the lanes from <paramref name="group"/> on.</summary>
-    static abstract V Load<O, V>(byte* group, int k, V factor) where O : struct, ILanes<V> where V : unmanaged;
+    static abstract V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged;
 }
 
 /// <summary>16-bit IEEE floats, all of them finite: 32-bit words of two inputs.</summary>
@@ -32,7 +32,7 @@ internal readonly unsafe struct PackedF16 : IPackedType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k, V factor) where O : struct, ILanes<V> where V : unmanaged => O.HalfF16((float*)(group + k / 2 * 64), k % 2);
+    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.HalfF16((float*)(group + k / 2 * 64), k % 2);
 }
 
 /// <summary>bfloat16: 32-bit words of two inputs.</summary>
@@ -49,7 +49,7 @@ internal readonly unsafe struct PackedBF16 : IPackedType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k, V factor) where O : struct, ILanes<V> where V : unmanaged => O.HalfBF16((float*)(group + k / 2 * 64), k % 2);
+    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.HalfBF16((float*)(group + k / 2 * 64), k % 2);
 }
 
 /// <summary>GGUF Q8_0: one byte an input.</summary>
@@ -66,7 +66,7 @@ internal readonly unsafe struct PackedQ8_0 : IPackedType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k, V factor) where O : struct, ILanes<V> where V : unmanaged => O.Multiply(factor, O.LoadI8((sbyte*)group + k * 16));
+    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.LoadI8((sbyte*)group + k * 16);
 }
 
 /// <summary>GGUF Q4_0: a 32-bit word of eight signed fields.</summary>
@@ -83,5 +83,5 @@ internal readonly unsafe struct PackedQ4_0 : IPackedType
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k, V factor) where O : struct, ILanes<V> where V : unmanaged => O.Multiply(factor, O.Nibble((float*)group, k));
+    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.Nibble((float*)group, k);
 }

@@ -25,8 +25,8 @@ public sealed class BenchTests : IDisposable
     {
         JsonElement report = Report();
         JsonElement cpu = report.GetProperty("devices")[0];
-        List<string> expected = ["memory/read", "train/lora-r8-2x32", "switch/resident", "adapter/load", "mixed/s4-n4"];
-        foreach (string place in new[] { "base", "all-x1", "all-x2", "all-x4", "qv-x1", "qv-x2", "qv-x4" })
+        List<string> expected = ["memory/read", "train/lora-r8-2x32", "switch/resident", "switch/fuse", "token/fused", "tick/jitter", "adapter/load", "mixed/s4-n4"];
+        foreach (string place in new[] { "base", "all-x1", "all-x2", "all-x4", "qv-x1", "qv-x2", "qv-x4", "wide-x1" })
             expected.AddRange(new[] { "decode/s1", "decode/s4", "decode/s16", "prefill/128", "prefill/512" }.Select(what => $"{what}/{place}"));
         expected.AddRange(new[] { "stay", "resident", "ram", "disk" }.Select(where => $"token/{where}"));
         expected.AddRange(new[] { "resident", "ram", "disk" }.Select(where => $"added/{where}"));
@@ -59,10 +59,50 @@ public sealed class BenchTests : IDisposable
         JsonElement bytes = cpu.GetProperty("bytes");
         using EdgeHost host = EdgeHost.Open(s_tree);
         Assert.Equal(host.Model.ByteLength, bytes.GetProperty("base").GetInt64());
-        Assert.Equal(["r 16, all linear", "r 8, q+v"], bytes.GetProperty("adapters").EnumerateArray().Select(a => a.GetProperty("label").GetString()));
+        Assert.Equal(["r 16, all linear", "r 8, q+v", "r 64, all linear"], bytes.GetProperty("adapters").EnumerateArray().Select(a => a.GetProperty("label").GetString()));
         // Resident once, and no more than its file.
         Assert.All(bytes.GetProperty("adapters").EnumerateArray(), a => Assert.InRange(a.GetProperty("resident").GetInt64(), 1, a.GetProperty("file").GetInt64()));
         Assert.InRange(cpu.GetProperty("load").GetProperty("cpuShare").GetDouble(), 0, 1.5);
+    }
+
+    [Fact]
+    public void A_peer_takes_turns_with_the_cpu_on_the_same_file_and_stands_in_its_tables()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("the peer is a shell script");
+            return;
+        }
+        string model = Path.Combine(_folder, "tiny.gguf"), peer = Path.Combine(_folder, "llama-bench"), told = Path.Combine(_folder, "told");
+        RandomModel.WriteGguf(model, new LlamaShape("tiny", 64, 96, 1, 2, 2, 64), DType.Q8_0);
+        File.WriteAllText(peer, $$"""
+            #!/bin/sh
+            if [ "$1" = --version ]; then echo "version: 1 (build 1, commit abc1234)"; exit; fi
+            echo "$@" >> {{told}}
+            echo '{"samples_ns": [400000000, 100000000]}'
+            """);
+        File.SetUnixFileMode(peer, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        (int code, string output, string error) = Run("bench", "--model", model, "--device", "cpu", "--threads", "1", "--quick", "--seconds", "0", "--json", "--peer-llama-bench", peer);
+        Assert.True(code == 0, error);
+        Dictionary<string, JsonElement> cases = JsonDocument.Parse(output).RootElement.GetProperty("devices")[0].GetProperty("cases").EnumerateArray().ToDictionary(c => c.GetProperty("id").GetString()!);
+        foreach ((string id, string against, double tokens) in new[] { ("peer/decode/s1", "decode/s1/base", 32.0), ("peer/prefill/128", "prefill/128/base", 128), ("peer/prefill/512", "prefill/512/base", 512) })
+        {
+            Assert.Equal(("llama.cpp abc1234", against), (cases[id].GetProperty("row").GetString(), cases[id].GetProperty("against").GetString()));
+            Assert.Equal(tokens / 0.5, cases[id].GetProperty("median").GetDouble(), 1e-9);
+            Assert.True(cases[id].GetProperty("slowdown").GetDouble() > 0);
+        }
+        string[] runs = File.ReadAllLines(told);
+        Assert.All(runs, r => Assert.Contains($"-m {model} -t 1 ", r));
+        Assert.Contains(runs, r => r.EndsWith("-p 0 -n 32 -d 64", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_peer_that_cannot_be_run_or_cannot_read_the_model_is_named()
+    {
+        (int code, _, string error) = Run("bench", "--quick", "--device", "cpu", "--peer-llama-bench", Path.Combine(_folder, "nowhere"));
+        Assert.NotEqual(0, code);
+        Assert.Contains("--peer-llama-bench", error);
+        Assert.Contains("cannot be run", error);
     }
 
     [Fact]
@@ -138,7 +178,7 @@ public sealed class BenchTests : IDisposable
         using (MeasuredModel measured = new(subject, "cpu", 1, CancellationToken.None))
         {
             Assert.All(measured.Model.Sites.Sites.Where(s => s.Linear is not null), s => Assert.Equal(type, s.Linear!.Weight.Type));
-            Assert.Equal(12, measured.Tree.Nodes.Count - 1);
+            Assert.Equal(13, measured.Tree.Nodes.Count - 1);
             foreach (AdapterNode node in measured.Tree.Nodes)
                 measured.Place(node.Path);
             Session session = measured.Sessions(1)[0];

@@ -14,10 +14,9 @@ internal sealed record CaseName(string Id, string Group, string Row, string Colu
 /// <param name="Work">What one repetition does, in tokens or bytes; 1 where the time itself is wanted.</param>
 /// <param name="Run">Does it so many times and returns the seconds that count.</param>
 /// <param name="BytesPerToken">Bytes of weights and adapters that a token reads, asked for when the case has run; null where several tokens share them.</param>
-internal sealed record BenchCase(CaseName Name, double Work, Func<int, double> Run, Func<long>? BytesPerToken = null)
+/// <param name="MostRepetitions">Repetitions of a sample, however short they are.</param>
+internal sealed record BenchCase(CaseName Name, double Work, Func<int, double> Run, Func<long>? BytesPerToken = null, int MostRepetitions = 1 << 20)
 {
-    private const int MostRepetitions = 1 << 20;
-
     /// <summary>Repetitions of a sample, doubled until a run takes <paramref name="seconds"/>, and what the last run took. Warms up on the way.</summary>
     public (int Repetitions, double Seconds) Calibrate(double seconds)
     {

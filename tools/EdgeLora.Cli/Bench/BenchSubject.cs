@@ -23,14 +23,18 @@ internal sealed class BenchSubject : IDisposable
     /// <summary>A given model or tree.</summary>
     public static BenchSubject Of(string modelOrTree) => new(modelOrTree, modelOrTree);
 
-    /// <summary>Writes a random base.</summary>
-    public static BenchSubject Of(LlamaShape shape, DType type)
+    /// <summary>Writes a random base; <paramref name="gguf"/>: as GGUF whatever its type, for who reads nothing else.</summary>
+    public static BenchSubject Of(LlamaShape shape, DType type, bool gguf = false)
     {
         BenchSubject subject = new(shape.Name, null);
         try
         {
             Directory.CreateDirectory(subject.Path);
-            RandomModel.Write(System.IO.Path.Combine(subject.Path, "base"), shape, type);
+            string stem = System.IO.Path.Combine(subject.Path, "base");
+            if (gguf)
+                RandomModel.WriteGguf(stem + ".gguf", shape, type);
+            else
+                RandomModel.Write(stem, shape, type);
             return subject;
         }
         catch

@@ -8,10 +8,11 @@ namespace EdgeLora.Cli.Bench;
 /// <param name="Label">As tables show it.</param>
 /// <param name="Rank">R.</param>
 /// <param name="Modules">Last part of the names of the layers it acts on; null: all but the head.</param>
-internal sealed record AdapterStack(string Stem, string Label, int Rank, IReadOnlyList<string>? Modules)
+/// <param name="Depths">Adapters on a path.</param>
+internal sealed record AdapterStack(string Stem, string Label, int Rank, IReadOnlyList<string>? Modules, IReadOnlyList<int> Depths)
 {
     /// <summary>What is measured.</summary>
-    public static IReadOnlyList<AdapterStack> All { get; } = [new("all", "r 16, all linear", 16, null), new("qv", "r 8, q+v", 8, ["q_proj", "v_proj", "c_attn"])];
+    public static IReadOnlyList<AdapterStack> All { get; } = [new("all", "r 16, all linear", 16, null, BenchSettings.Depths), new("qv", "r 8, q+v", 8, ["q_proj", "v_proj", "c_attn"], BenchSettings.Depths), new("wide", "r 64, all linear", 64, null, [1])];
 
     /// <summary>Path of the node that has <paramref name="depth"/> adapters on its path.</summary>
     public string Node(int depth) => string.Join('/', Enumerable.Range(1, depth).Select(i => FormattableString.Invariant($"{Stem}{i}")));
@@ -34,7 +35,7 @@ internal static class RandomTree
     {
         IReadOnlyList<(string Module, int Outputs, int Inputs)> layers = RandomAdapter.LayersOf(sites);
         bool conv1D = sites.Sites.Any(s => s.IsConv1D);
-        List<(string Node, int Rank, IReadOnlyList<string>? Modules)> nodes = [.. from stack in AdapterStack.All from depth in Enumerable.Range(1, BenchSettings.Depths.Max()) select (stack.Node(depth), stack.Rank, stack.Modules)];
+        List<(string Node, int Rank, IReadOnlyList<string>? Modules)> nodes = [.. from stack in AdapterStack.All from depth in Enumerable.Range(1, stack.Depths.Max()) select (stack.Node(depth), stack.Rank, stack.Modules)];
         nodes.AddRange(Siblings.Skip(1).Select(s => (s, AdapterStack.All[0].Rank, AdapterStack.All[0].Modules)));
         nodes.Add((Trained, TrainedRank, null));
         int seed = 0;

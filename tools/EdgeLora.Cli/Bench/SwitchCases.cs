@@ -14,7 +14,9 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
     private const string Node = "beside2";
     private static readonly (string Id, string Label)[] s_walks = [("resident", "from a resident adapter"), ("ram", "cold, from RAM"), ("disk", "cold, from disk (file cache)")];
 
-    private readonly (AdapterStore Store, AdapterTree Tree) _ram = measured.OpenStore(0, long.MaxValue), _disk = measured.OpenStore(0, 0);
+    private readonly (AdapterStore Store, AdapterTree Tree) _ram = measured.OpenStore(0, long.MaxValue), _disk = measured.OpenStore(0, 0), _fused = measured.OpenStore(long.MaxValue, 0);
+    private OverlayStore? _overlays;
+    private FusedPath? _path;
     private Session? _walker;
 
     /// <summary>All that are measured.</summary>
@@ -25,6 +27,8 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
         yield return new(new("token/resident", Group, "next token, " + s_walks[0].Label, Time, BenchUnit.Milliseconds), 1, n => RunTokens(n, i => Walker(i + 1)));
         yield return new(new("token/ram", Group, "next token, " + s_walks[1].Label, Time, BenchUnit.Milliseconds), 1, n => RunCold(n, _ram, token: true));
         yield return new(new("token/disk", Group, "next token, " + s_walks[2].Label, Time, BenchUnit.Milliseconds), 1, n => RunCold(n, _disk, token: true));
+        yield return new(new("switch/fuse", Group, "fused: the overlay's making", Time, BenchUnit.Milliseconds), 1, RunFuse);
+        yield return new(new("token/fused", Group, "next token, fused", Time, BenchUnit.Milliseconds), 1, RunFused);
         yield return new(new("adapter/load", Group, "an adapter's load alone, from disk (file cache)", Time, BenchUnit.Milliseconds), 1, n => RunCold(n, _disk, token: false));
     }
 
@@ -44,6 +48,9 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
     public void Dispose()
     {
         _walker?.Dispose();
+        _path?.Dispose();
+        _overlays?.Dispose();
+        _fused.Store.Dispose();
         _ram.Store.Dispose();
         _disk.Store.Dispose();
     }
@@ -83,6 +90,37 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
         for (int i = 0; i < times; i++)
             measured.Batch.Run(stand(i));
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    private double RunFuse(int times)
+    {
+        AdapterNode node = _fused.Tree.Get(Node);
+        double seconds = 0;
+        using OverlayStore overlays = new(measured.Model, _fused.Store);
+        for (int i = 0; i < times; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            FusedPath path = overlays.Fuse(node);
+            seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
+            path.Dispose();
+        }
+        return seconds;
+    }
+
+    // Kept from sample to sample: making it is measured by itself.
+    private double RunFused(int times)
+    {
+        _overlays ??= new(measured.Model, _fused.Store);
+        _path ??= _overlays.Fuse(_fused.Tree.Get(Node));
+        Session session = measured.Sessions(1)[0];
+        session.Truncate(measured.Context);
+        session.Switch(_path.Path, KvPolicy.Keep);
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < times; i++)
+            measured.Batch.Run(session);
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        session.Switch(measured.Place(""), KvPolicy.Keep);
+        return seconds;
     }
 
     private double RunCold(int times, (AdapterStore Store, AdapterTree Tree) place, bool token)

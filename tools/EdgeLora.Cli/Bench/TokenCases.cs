@@ -7,7 +7,10 @@ namespace EdgeLora.Cli.Bench;
 /// <param name="measured">What runs.</param>
 internal sealed class TokenCases(MeasuredModel measured) : IDisposable
 {
-    private const string Decode = "Decode, greedy", Prefill = "Prefill, one session", Mixed = "Mixed batch, 4 sessions", Nodes = "The tree's own nodes, decode", BaseRow = "base";
+    /// <summary>Groups.</summary>
+    public const string Decode = "Decode, greedy", Prefill = "Prefill, one session";
+
+    private const string Mixed = "Mixed batch, 4 sessions", Nodes = "The tree's own nodes, decode", BaseRow = "base";
     private readonly Sampler _greedy = new(new(), measured.Model.Config.Vocabulary);
     private Session? _prompt;
 
@@ -17,7 +20,7 @@ internal sealed class TokenCases(MeasuredModel measured) : IDisposable
         (string Id, string Label, string Node)[] places =
         [
             ("base", BaseRow, ""),
-            .. from stack in AdapterStack.All from depth in BenchSettings.Depths select ($"{stack.Stem}-x{depth}", FormattableString.Invariant($"{depth} × {stack.Label}"), stack.Node(depth)),
+            .. from stack in AdapterStack.All from depth in stack.Depths select ($"{stack.Stem}-x{depth}", FormattableString.Invariant($"{depth} × {stack.Label}"), stack.Node(depth)),
         ];
         foreach (int sessions in BenchSettings.Sessions)
             foreach ((string id, string label, string node) in places)
@@ -34,6 +37,17 @@ internal sealed class TokenCases(MeasuredModel measured) : IDisposable
             AdapterPath? path = null;
             yield return new(new($"node/{node.Path}", Nodes, node.Path, "1 session", BenchUnit.TokensPerSecond, "decode/s1/base"), 1, n => RunDecode(n, 1, _ => path ??= measured.Host.Enter(node.Path)));
         }
+    }
+
+    /// <summary>How fast adapters themselves are read: the bytes of a path of four, by what they add to a token. Rounds in which they added nothing say nothing.</summary>
+    public static IEnumerable<CaseResult> LowRank(IReadOnlyList<CaseResult> results)
+    {
+        AdapterStack stack = AdapterStack.All[0];
+        int depth = stack.Depths.Max();
+        CaseResult bare = results.Single(r => r.Name.Id == "decode/s1/base"), with = results.Single(r => r.Name.Id == FormattableString.Invariant($"decode/s1/{stack.Stem}-x{depth}"));
+        CaseName name = new("memory/low-rank", "Memory of the host", FormattableString.Invariant($"adapters in a token, {depth} × {stack.Label}"), BenchUnit.GigabytesPerSecond.Name, BenchUnit.GigabytesPerSecond);
+        double[] samples = [.. with.Samples.Zip(bare.Samples, (w, b) => 1 / w - 1 / b).Where(seconds => seconds > 0).Select(seconds => (with.BytesPerToken - bare.BytesPerToken)!.Value / seconds / name.Unit.Scale)];
+        return samples.Length == 0 ? [] : [new(name, samples, with.Repetitions, null, Derived: $"{with.Name.Id} - {bare.Name.Id}")];
     }
 
     /// <inheritdoc/>

@@ -38,6 +38,7 @@ internal static class BenchVerb
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
         Option<string?> archive = new("--out") { Description = "Archive of all raw samples as MessagePack, for 'bench compare'.", HelpName = $"file{BenchArchive.Extension}" };
         Option<string?> html = new("--html") { Description = "Report with charts and tables as one page that needs nothing beside it.", HelpName = "file.html" };
+        Option<string?> peer = new("--peer-llama-bench") { Description = "Your own build of llama.cpp's llama-bench: runs on the same GGUF file, in turns with the CPU device's cases, in the same tables. It knows no adapters. Default: none.", HelpName = "program" };
         archive.Validators.Add(r =>
         {
             if (r.GetValueOrDefault<string?>() is { } file && !file.EndsWith(BenchArchive.Extension, StringComparison.OrdinalIgnoreCase))
@@ -69,7 +70,7 @@ internal static class BenchVerb
             if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
                 r.AddError("--seconds: expected 0..86400");
         });
-        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive, html])
+        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive, html, peer])
             command.Add(option);
         command.Add(BenchCompareVerb.Create(io));
         command.SetAction((result, cancellation) => Task.Run(() =>
@@ -85,9 +86,10 @@ internal static class BenchVerb
             if (result.GetValue(seconds) is { } time)
                 settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds, LimitSeconds = double.PositiveInfinity };
             string[] named = Split(result.GetValue(devices));
-            using BenchSubject subject = given is not null ? BenchSubject.Of(given) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(result.GetValue(type) ?? "q8_0")!.Value);
+            LlamaBench? other = result.GetValue(peer) is { } program ? new(program, result.GetValue(threads)) : null;
+            using BenchSubject subject = given is not null ? BenchSubject.Of(given) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(result.GetValue(type) ?? "q8_0")!.Value, gguf: other is not null);
             bool line = result.GetResult(json) is not null && result.GetValue(json) is null;
-            BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), result.GetValue(quick), tables: !line, cancellation);
+            BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), other, result.GetValue(quick), tables: !line, cancellation);
             if (line)
                 io.WriteJson(w => BenchJson.Write(w, report));
             else if (result.GetValue(json) is { } file)
@@ -105,12 +107,12 @@ internal static class BenchVerb
         }, CancellationToken.None));
     }
 
-    private static BenchReport Measure(CommandIo io, BenchSettings settings, BenchSubject subject, IReadOnlyList<DeviceInfo> devices, int threads, bool quick, bool tables, CancellationToken cancellation)
+    private static BenchReport Measure(CommandIo io, BenchSettings settings, BenchSubject subject, IReadOnlyList<DeviceInfo> devices, int threads, LlamaBench? peer, bool quick, bool tables, CancellationToken cancellation)
     {
         string[] version = (typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown").Split('+');
         BenchReport report = new(version[0], version.ElementAtOrDefault(1), RuntimeInformation.FrameworkDescription + (RuntimeFeature.IsDynamicCodeSupported ? "" : " NativeAOT"), RuntimeInformation.OSDescription,
             RuntimeInformation.ProcessArchitecture.ToString(), Environment.ProcessorCount, DateTimeOffset.UtcNow, subject.Name, null, quick, []);
-        DeviceBench bench = new(settings, threads, (what, done, total) => io.Progress(what, done, total));
+        DeviceBench bench = new(settings, threads, peer, (what, done, total) => io.Progress(what, done, total));
         if (tables)
             io.Console().WriteLine(BenchTables.Legend);
         foreach (DeviceInfo device in devices)
