@@ -27,6 +27,8 @@ public sealed class OnnxCausalLM : ICausalLM
     internal OnnxCausalLM(DecoderModel model, OnnxBackend backend)
     {
         (_model, _backend) = (model, backend);
+        if (model.Config.HeadSize % 8 != 0)
+            throw new NotSupportedException($"{model.Checkpoint.Path}: {backend.Name} has attention for heads of a multiple of 8 only, found {model.Config.HeadSize}");
         _graphs = new(model, backend);
         ModelConfig config = model.Config;
         int Order(Piece piece) => _graphs.ShapeOf(piece.Path).IsPlain ? int.MinValue : RuntimeHelpers.GetHashCode(piece.Path);
@@ -49,6 +51,9 @@ public sealed class OnnxCausalLM : ICausalLM
     /// <summary>Paths, and mixtures of paths, that were bound to a graph since the model was loaded.</summary>
     public long PathsBound => _graphs.Bound;
 
+    /// <summary>Paths, and mixtures of paths, that are bound now.</summary>
+    internal int PathsHeld => _graphs.Held;
+
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new((IComputeBackend?)_caches ?? _backend, Config.Layers, Config.KvHeads * Config.HeadSize, _caches is null ? capacity : Config.ContextLength, Config.KvHeads,
         _backend.Options.Half ? DType.F16 : DType.F32);
@@ -56,13 +61,20 @@ public sealed class OnnxCausalLM : ICausalLM
     /// <inheritdoc/>
     public void Forward(BatchLayout batch, ReadOnlySpan<int> logitRows, Span<float> logits, HiddenObserver? observer = null)
     {
-        Cut(batch, together: observer is null && _caches is null);
         float[][]? hidden = observer is null ? null : [.. Enumerable.Range(0, Config.Layers + 1).Select(_ => new float[batch.Rows * Config.HiddenSize])];
-        foreach (Piece piece in _pieces)
-            RunRows(batch, piece, logitRows, logits, hidden);
-        RunSteps(batch, logitRows, logits);
-        _pieces.Clear();
-        _steps.Clear();
+        try
+        {
+            Cut(batch, together: observer is null && _caches is null);
+            foreach (Piece piece in _pieces)
+                RunRows(batch, piece, logitRows, logits, hidden);
+            RunSteps(batch, logitRows, logits);
+        }
+        finally
+        {
+            // Between steps nothing holds on to paths, and one that failed leaves nothing to the next.
+            _pieces.Clear();
+            _steps.Clear();
+        }
         for (int i = 0; i < (hidden?.Length ?? 0); i++)
             observer!(i, hidden![i]);
     }

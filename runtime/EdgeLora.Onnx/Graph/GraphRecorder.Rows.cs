@@ -30,8 +30,8 @@ internal sealed partial class GraphRecorder
     /// <inheritdoc/>
     public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y)
     {
-        if (!shape.Causal || shape.HeadSize % 8 != 0)
-            throw new NotSupportedException($"layer {layer}: attention {(shape.Causal ? $"with heads of {shape.HeadSize}, no multiple of 8," : "that sees what follows")} cannot be a GroupQueryAttention");
+        if (!shape.Causal)
+            throw new NotSupportedException($"layer {layer}: attention that sees what follows cannot be a GroupQueryAttention");
         int sequences = Rows, kv = shape.KvHeads * shape.HeadSize, width = shape.Heads * shape.HeadSize;
         string[] queries = Sequences(Value(q), width), keys = Sequences(_keys, kv), values = Sequences(_values, kv), mixed = new string[sequences];
         OnnxAttribute[] attributes =

@@ -9,8 +9,8 @@ namespace EdgeLora.Onnx;
 /// </summary>
 internal sealed partial class GraphRecorder : IComputeBackend
 {
-    private readonly OnnxGraph _graph = new("decoder");
-    private readonly GraphPlan _plan;
+    private OnnxGraph _graph = new("decoder");
+    private GraphPlan _plan;
     private readonly GraphWeights _weights;
     private readonly ModelConfig _config;
     private readonly BatchLayout _batch = new();
@@ -63,7 +63,9 @@ internal sealed partial class GraphRecorder : IComputeBackend
         else
             recorder.Expose(StepNames.Logits, recorder.Widen(logits.Value), plan.Sequences > 0 ? plan.Sequences : "L", model.Config.Vocabulary);
         recorder._outputs.Remove(StepNames.Logits);
-        return new(recorder._graph.ToModel(), recorder._declared, recorder._adapterInputs, recorder._inputs, recorder._outputs, recorder._graph.NodeCount);
+        RecordedGraph recorded = new(recorder._graph.ToModel(), recorder._declared, recorder._adapterInputs, recorder._inputs, recorder._outputs, recorder._graph.NodeCount);
+        recorder.Forget();
+        return recorded;
     }
 
     /// <inheritdoc/>
@@ -106,6 +108,15 @@ internal sealed partial class GraphRecorder : IComputeBackend
 
     /// <inheritdoc/>
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => throw StorageOp(x.Name);
+
+    // What makes inputs lives as long as the graph; neither its nodes nor the path that it was recorded with need to.
+    private void Forget()
+    {
+        _graph = new("");
+        _plan = _plan with { Example = SiteTable.Base };
+        _batch.Clear();
+        _bottlenecks.Clear();
+    }
 
     private static NotSupportedException StorageOp(string name) => new($"{name}: has no numbers while a graph is recorded");
 

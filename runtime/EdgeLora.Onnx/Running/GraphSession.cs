@@ -1,3 +1,4 @@
+using EdgeLora.Core;
 using EdgeLora.Models;
 using Microsoft.ML.OnnxRuntime;
 
@@ -17,7 +18,7 @@ internal sealed class GraphSession : IDisposable
     /// <summary>Opens a graph; <paramref name="options"/> stays the caller's.</summary>
     public GraphSession(GraphPlan plan, RecordedGraph graph, ModelConfig config, SessionOptions options, PrePackedWeightsContainer packed, OnnxType activations)
     {
-        (Plan, Graph, _config, _half) = (plan, graph, config, activations == OnnxType.Float16);
+        (Plan, Graph, _config, _half) = (plan with { Example = SiteTable.Base }, graph, config, activations == OnnxType.Float16);
         Session = new InferenceSession(graph.Model, options, packed);
         List<StepBuffer> inputs = [];
         T Add<T>(T buffer) where T : StepBuffer

@@ -25,6 +25,9 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
     /// <summary>Bindings that were made.</summary>
     public long Bound { get; private set; }
 
+    /// <summary>Bindings that there are.</summary>
+    public int Held => _graphs.Values.Sum(g => g.Bindings.Count);
+
     /// <summary>The shape of a path, found once.</summary>
     public PathShape ShapeOf(SiteTable path) => _shapes.GetValue(path, p => PathShape.Of(p, model.Sites, backend.Options.AdapterInputs));
 
@@ -44,7 +47,7 @@ internal sealed class GraphStore(DecoderModel model, OnnxBackend backend) : IDis
             Trim();
             PathTensors[] tensors = new PathTensors[paths.Length];
             for (int i = 0; i < paths.Length; i++)
-                tensors[i] = _tensors.GetValue(paths[i], p => new(p));
+                tensors[i] = _tensors.GetValue(paths[i], _ => new());
             Bound++;
             graph.Bindings.Add(binding = new(graph, paths, tensors, copiesInputs: backend.KeepsCaches));
         }

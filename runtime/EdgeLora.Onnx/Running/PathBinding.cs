@@ -32,7 +32,7 @@ internal sealed class PathBinding : IDisposable
         _caches = new WeakReference<KvBuffer>[sequences];
         _capacities = new int[sequences];
         foreach (AdapterInput input in graph.Graph.AdapterInputs)
-            if (Tensors[input.Group].Of(input) is { } tensor)
+            if (Tensors[input.Group].Of(input, paths[input.Group]) is { } tensor)
                 _binding.BindInput(input.Name, tensor.Value);
     }
 

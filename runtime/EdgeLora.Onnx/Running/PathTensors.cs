@@ -3,15 +3,15 @@ using EdgeLora.Core;
 namespace EdgeLora.Onnx;
 
 /// <summary>What one path gives to graphs, made once and bound by every graph of its shape: products joined by rank in memory of their own, whole tensors where they lie.</summary>
-internal sealed class PathTensors(SiteTable path) : IDisposable
+internal sealed class PathTensors : IDisposable
 {
     private readonly Dictionary<string, GraphTensor?> _tensors = new(StringComparer.Ordinal);
 
     /// <summary>Bytes of what was made so far.</summary>
     public long ByteLength { get; private set; }
 
-    /// <summary>The tensor of an input; null: its default stands.</summary>
-    public GraphTensor? Of(AdapterInput input)
+    /// <summary>The tensor of an input; null: its default stands. The path itself is not kept: whoever holds this must not keep an unmounted adapter's path.</summary>
+    public GraphTensor? Of(AdapterInput input, SiteTable path)
     {
         if (!_tensors.TryGetValue(input.Key, out GraphTensor? tensor))
         {

@@ -224,6 +224,64 @@ public sealed class OnnxFeatureTests
     }
 
     [Fact]
+    public void A_base_whose_attention_it_lacks_is_refused_when_it_is_loaded()
+    {
+        string folder = Directory.CreateTempSubdirectory("edgelora-heads").FullName;
+        try
+        {
+            string config = """{"model_type": "llama", "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 16, "tie_word_embeddings": true}""";
+            File.WriteAllText(Path.Combine(folder, "config.json"), config);
+            Safetensors.Write(Path.Combine(folder, "model.safetensors"), WeightPlan.Of(HfConfig.Read(Path.Combine(folder, "config.json"))).Weights.Select(w => Tensor.FromFloats(w.Name, w.Shape, new float[w.Shape.Elements])));
+            using OnnxBackend onnx = new("onnx:cpu");
+            NotSupportedException e = Assert.Throws<NotSupportedException>(() => DecoderModel.Load(BaseCheckpoint.OpenFolder(folder), onnx));
+            Assert.Contains("heads of a multiple of 8 only, found 12", e.Message);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void What_a_path_that_is_gone_had_bound_goes_with_the_next_one_that_comes()
+    {
+        using OnnxBackend onnx = new("onnx:cpu");
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(Path.Combine(SharedFolder.Repository, "adapters", "nano", "base")), onnx);
+        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+        void Visit(string node)
+        {
+            using ResidentAdapter adapter = ResidentAdapter.Load(Path.Combine(SharedFolder.Repository, "adapters", "nano", node), node, model.Sites, onnx);
+            using Session session = new(model, PathResolver.Resolve(node, model.Sites, onnx, [(adapter, 1f)]));
+            session.Append(s_tokens);
+            new Batch(model).Run(session);
+        }
+        for (int i = 0; i < 6; i++)
+        {
+            Visit(i % 2 == 0 ? "math" : "holmes");
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            GC.Collect();
+        }
+        Assert.InRange(((OnnxCausalLM)model.Whole!).PathsHeld, 1, 2);
+    }
+
+    [Fact]
+    public void A_step_that_fails_leaves_nothing_to_the_next()
+    {
+        using OnnxBackend onnx = new("onnx:cpu");
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(Path.Combine(SharedFolder.Repository, "adapters", "nano", "base")), onnx);
+        float[] before = ModelGolden.Logits(model, AdapterPath.Root, s_tokens);
+        using KvBuffer cache = model.CreateCache(8);
+        BatchLayout batch = new();
+        batch.BeginSequence(cache, 0);
+        // No such token: the table has fewer rows.
+        batch.Add(model.Config.Vocabulary + 5, SiteTable.Base);
+        batch.Add(1, SiteTable.Base);
+        Assert.ThrowsAny<Exception>(() => model.Forward(batch, [1], new float[model.Config.Vocabulary]));
+        Assert.Equal(before, ModelGolden.Logits(model, AdapterPath.Root, s_tokens));
+    }
+
+    [Fact]
     public void Nothing_trains_on_it()
     {
         using OnnxBackend onnx = new("onnx:cpu");
