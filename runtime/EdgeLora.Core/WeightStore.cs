@@ -19,7 +19,7 @@ public sealed class WeightStore(string path, IReadOnlyDictionary<string, Tensor>
         else if (tensor.Shape != expected)
             _faults.Add($"{name}: expected {expected}, found {tensor.Shape}");
         else if (!tensor.Type.IsWeight())
-            _faults.Add($"{name}: expected F32, F16, BF16, Q8_0 or Q4_0, found {tensor.Type}");
+            _faults.Add($"{name}: expected {DTypes.Weights}, found {tensor.Type}");
         else
             return tensor;
         return null;

@@ -62,7 +62,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     /// <inheritdoc/>
     public DeviceTensor Upload(Tensor tensor) => tensor.Type.IsWeight()
         ? new CpuTensor(tensor)
-        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
+        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected {DTypes.Weights}");
 
     /// <inheritdoc/>
     public DeviceTensor Allocate(string name, DType type, Shape shape) => new HostTensor(name, type, shape);

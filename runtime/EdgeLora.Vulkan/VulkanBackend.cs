@@ -76,7 +76,9 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
     public DeviceTensor Upload(Tensor tensor)
     {
         if (!tensor.Type.IsWeight())
-            throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
+            throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected {DTypes.Weights}");
+        if (!tensor.Type.HasKernels())
+            return Upload(Widened(tensor));
         Allocation allocation = Reserve(tensor.Name, tensor.Type, tensor.Shape);
         ReadOnlySpan<byte> stored = tensor.Bytes;
         if (tensor.Type.BlockSize() == 1)
@@ -97,6 +99,11 @@ public sealed unsafe partial class VulkanBackend : ITrainingBackend
         Interlocked.Add(ref _uploadedBytes, stored.Length);
         return new VulkanTensor(this, tensor.Name, tensor.Type, tensor.Shape, allocation);
     }
+
+    // No shader reads these blocks: they lie on the device as the F32 numbers that they mean.
+    private static Tensor Widened(Tensor tensor) => DType.F32.Bytes(tensor.Shape.Elements) <= int.MaxValue
+        ? Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats())
+        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} is widened to F32 here, {DType.F32.Bytes(tensor.Shape.Elements)} bytes; one tensor may have at most {int.MaxValue}");
 
     /// <inheritdoc/>
     public DeviceTensor Allocate(string name, DType type, Shape shape)

@@ -22,7 +22,7 @@ public sealed partial class ReferenceBackend : ITrainingBackend
     /// <inheritdoc/>
     public DeviceTensor Upload(Tensor tensor) => tensor.Type.IsWeight()
         ? new HostTensor(tensor)
-        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected F32, F16, BF16, Q8_0 or Q4_0");
+        : throw new NotSupportedException($"{tensor.Name}: {tensor.Type} cannot be a weight; expected {DTypes.Weights}");
 
     /// <inheritdoc/>
     public DeviceTensor Allocate(string name, DType type, Shape shape) => new HostTensor(name, type == DType.F32 ? _activations : type, shape);

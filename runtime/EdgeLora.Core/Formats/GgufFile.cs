@@ -111,7 +111,7 @@ public sealed class GgufFile : IDisposable
 
     /// <summary>
     /// The tensor in its stored form: a view of the mapped file (of a swapped copy for a big-endian file).
-    /// Throws <see cref="ModelFileException"/> when it is absent or of a type that is not read (Q4_K, …).
+    /// Throws <see cref="ModelFileException"/> when it is absent or of a type that is not read (Q8_K, …).
     /// </summary>
     public Tensor Tensor(string name)
     {
@@ -273,22 +273,33 @@ public sealed class GgufFile : IDisposable
             throw new ModelFileException(path, $"key '{key}': expected {expected}, found {(found is null ? "none" : found)}");
     }
 
-    private static string? Unreadable(GgufTensorInfo info) =>
-        info.Type.Type is null ? $"tensor '{info.Name}': type {info.TypeName} is not supported; expected F32, F16, BF16, Q8_0, Q4_0 or integers"
+    private string? Unreadable(GgufTensorInfo info) =>
+        info.Type.Type is not { } type ? $"tensor '{info.Name}': type {info.TypeName} is not supported; expected integers, F64, {DTypes.Weights}"
+        : _pieces[info.Piece].BigEndian && info.Type.BlockSize > 1 && Halves(type) is null ? $"tensor '{info.Name}': type {info.TypeName} is not read from a big-endian file; expected integers, floats, Q8_0, Q4_0, Q4_K, Q6_K or MXFP4"
         : info.ByteLength > int.MaxValue ? $"tensor '{info.Name}': {info.ByteLength} bytes; one tensor may have at most {int.MaxValue}"
         : null;
+
+    // Where a block's f16 numbers lie; its others are single bytes. Null: a type whose order in a big-endian file llama.cpp's converter leaves open.
+    private static int[]? Halves(DType type) => type switch
+    {
+        DType.Q8_0 or DType.Q4_0 => [0],
+        DType.Q4_K => [0, 2],
+        DType.Q6_K => [208],
+        DType.MXFP4 => [],
+        _ => null,
+    };
 
     private static Tensor Swapped(GgufTensorInfo info, TensorStorage source)
     {
         ArrayStorage storage = new((int)info.ByteLength);
         Span<byte> bytes = storage.Writable;
         source.Bytes(info.FileOffset, bytes.Length).CopyTo(bytes);
-        // A quantised block has one number of more than a byte: the f16 scale that it begins with.
         if (info.Type.BlockSize == 1)
             GgufCursor.SwapBytes(bytes, info.Type.BlockBytes);
         else
             for (int at = 0; at < bytes.Length; at += info.Type.BlockBytes)
-                bytes.Slice(at, 2).Reverse();
+                foreach (int half in Halves(info.Type.Type!.Value)!)
+                    bytes.Slice(at + half, 2).Reverse();
         return new(info.Name, info.Type.Type!.Value, info.Shape, storage);
     }
 }

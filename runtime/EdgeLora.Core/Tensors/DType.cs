@@ -47,15 +47,41 @@ public enum DType
     Q8_0,
     /// <summary>GGUF Q4_0: 32 elements = f16 scale + 16 bytes of nibbles (18 bytes); low nibbles are elements 0..15.</summary>
     Q4_0,
+    /// <summary>GGUF Q4_1: 32 elements = f16 scale, f16 minimum, nibbles (20 bytes).</summary>
+    Q4_1,
+    /// <summary>GGUF Q5_0: 32 elements = f16 scale, 32 fifth bits, nibbles (22 bytes).</summary>
+    Q5_0,
+    /// <summary>GGUF Q5_1: 32 elements = f16 scale, f16 minimum, 32 fifth bits, nibbles (24 bytes).</summary>
+    Q5_1,
+    /// <summary>GGUF Q2_K: 256 elements of 2 bits in groups of 16 with a scale and a minimum (84 bytes).</summary>
+    Q2_K,
+    /// <summary>GGUF Q3_K: 256 elements of 3 bits in groups of 16 with a scale (110 bytes).</summary>
+    Q3_K,
+    /// <summary>GGUF Q4_K: 256 elements of 4 bits in groups of 32 with a scale and a minimum (144 bytes).</summary>
+    Q4_K,
+    /// <summary>GGUF Q5_K: 256 elements of 5 bits in groups of 32 with a scale and a minimum (176 bytes).</summary>
+    Q5_K,
+    /// <summary>GGUF Q6_K: 256 elements of 6 bits in groups of 16 with a scale (210 bytes).</summary>
+    Q6_K,
+    /// <summary>GGUF IQ4_NL: 32 elements = f16 scale, nibbles that index a table of 16 values (18 bytes).</summary>
+    IQ4_NL,
+    /// <summary>GGUF IQ4_XS: 256 elements of 4 bits that index IQ4_NL's table, in groups of 32 with a scale (136 bytes).</summary>
+    IQ4_XS,
+    /// <summary>GGUF MXFP4: 32 elements = e8m0 scale, e2m1 nibbles (17 bytes).</summary>
+    MXFP4,
 }
 
 /// <summary>Sizes of <see cref="DType"/>.</summary>
 public static class DTypes
 {
-    /// <summary>Elements in one block: 32 for Q8_0 and Q4_0, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
+    /// <summary>What <see cref="IsWeight"/> takes, for messages.</summary>
+    public const string Weights = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS or MXFP4";
+
+    /// <summary>Elements in one block: 32 or 256 for GGUF's quantised types, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
     public static int BlockSize(this DType type) => type switch
     {
-        DType.Q8_0 or DType.Q4_0 => 32,
+        DType.Q8_0 or DType.Q4_0 or DType.Q4_1 or DType.Q5_0 or DType.Q5_1 or DType.IQ4_NL or DType.MXFP4 => 32,
+        DType.Q2_K or DType.Q3_K or DType.Q4_K or DType.Q5_K or DType.Q6_K or DType.IQ4_XS => 256,
         DType.F6E2M3 or DType.F6E3M2 => 4,
         DType.F4 => 2,
         _ => 1,
@@ -70,13 +96,26 @@ public static class DTypes
         DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 or DType.F8E8M0 or DType.F4 => 1,
         DType.F6E2M3 or DType.F6E3M2 => 3,
         DType.Q8_0 => 34,
-        DType.Q4_0 => 18,
+        DType.Q4_0 or DType.IQ4_NL => 18,
+        DType.Q4_1 => 20,
+        DType.Q5_0 => 22,
+        DType.Q5_1 => 24,
+        DType.Q2_K => 84,
+        DType.Q3_K => 110,
+        DType.Q4_K => 144,
+        DType.Q5_K => 176,
+        DType.Q6_K => 210,
+        DType.IQ4_XS => 136,
+        DType.MXFP4 => 17,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
     };
 
     /// <summary>Bytes of <paramref name="elements"/> elements, which must be whole blocks. Throws <see cref="OverflowException"/> past long.</summary>
     public static long Bytes(this DType type, long elements) => checked(elements / type.BlockSize() * type.BlockBytes());
 
-    /// <summary>True for types that <c>Linear</c> and <c>Embed</c> take as weights: F32, F16, BF16, Q8_0, Q4_0.</summary>
-    public static bool IsWeight(this DType type) => type is DType.F32 or DType.F16 or DType.BF16 or DType.Q8_0 or DType.Q4_0;
+    /// <summary>True for types that <c>Linear</c> and <c>Embed</c> take as weights: floats of 32 and 16 bits and GGUF's quantised types.</summary>
+    public static bool IsWeight(this DType type) => type is DType.F32 or DType.F16 or DType.BF16 or >= DType.Q8_0;
+
+    /// <summary>True for weight types that every device multiplies as they are stored: F32, F16, BF16, Q8_0, Q4_0. Weights of the others are widened to F32 by <see cref="Dequantize"/>.</summary>
+    public static bool HasKernels(this DType type) => type is DType.F32 or DType.F16 or DType.BF16 or DType.Q8_0 or DType.Q4_0;
 }

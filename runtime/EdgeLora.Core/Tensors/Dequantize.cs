@@ -20,6 +20,39 @@ public static class Dequantize
                 case DType.Q4_0:
                     QuantBlocks.ReadQ4_0(b, destination.Slice(i, 32));
                     break;
+                case DType.Q4_1:
+                    NibbleBlocks.ReadQ4_1(b, destination.Slice(i, 32));
+                    break;
+                case DType.Q5_0:
+                    NibbleBlocks.ReadQ5_0(b, destination.Slice(i, 32));
+                    break;
+                case DType.Q5_1:
+                    NibbleBlocks.ReadQ5_1(b, destination.Slice(i, 32));
+                    break;
+                case DType.Q2_K:
+                    KBlocks.ReadQ2(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.Q3_K:
+                    KBlocks.ReadQ3(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.Q4_K:
+                    KBlocks.ReadQ4(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.Q5_K:
+                    KBlocks.ReadQ5(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.Q6_K:
+                    KBlocks.ReadQ6(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ4_NL:
+                    TableBlocks.ReadIQ4_NL(b, destination.Slice(i, 32));
+                    break;
+                case DType.IQ4_XS:
+                    TableBlocks.ReadIQ4_XS(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.MXFP4:
+                    TableBlocks.ReadMxfp4(b, destination.Slice(i, 32));
+                    break;
                 default:
                     destination[i] = Element(type, b);
                     break;

@@ -82,7 +82,7 @@ public sealed class Tensor
         return new(Name, Type, new Shape(columns, rows), storage);
     }
 
-    /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; Q8_0 and Q4_0 are d·q).</summary>
+    /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; quantised types are what <see cref="Dequantize"/> says).</summary>
     public float[] ToFloats()
     {
         float[] result = new float[Shape.Elements];

@@ -117,6 +117,7 @@ internal static unsafe class OuterProduct<O, V> where O : struct, ILanes<V> wher
     private static void Pack(in OuterArguments p, int k, int depth, int n, int columns, float* packed)
     {
         const int unit = 96;
+        bool blocks = !p.BType.HasKernels();
         int width = OuterTile<O, V>.Columns;
         float* row = packed + BlockDepth * BlockColumns + 8 * 16;
         for (int d = 0; d < depth; d++)
@@ -132,7 +133,11 @@ internal static unsafe class OuterProduct<O, V> where O : struct, ILanes<V> wher
                 }
                 else
                 {
-                    Widen<O, V>.Run(p.BType, source + p.BType.Bytes(j), row, count);
+                    // Blocks of 256 do not begin and end where 96 columns do.
+                    if (blocks)
+                        WidenBlocks.Run(p.BType, p.B + p.BType.Bytes((k + d) * p.BStride), n + j, count, row);
+                    else
+                        Widen<O, V>.Run(p.BType, source + p.BType.Bytes(j), row, count);
                     new Span<float>(row + count, unit - count).Clear();
                 }
                 for (; i + width <= count; i += width)

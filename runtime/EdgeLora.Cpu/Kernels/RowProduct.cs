@@ -82,6 +82,10 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
             case DType.Q4_0:
                 Run<WeightQ4_0>(product, start, end, scratch);
                 break;
+            case DType when product.Type.IsWeight():
+                // No kernel reads these blocks: they are widened to panels of floats, for one row too.
+                Panels<WeightF32>(product, start, end, scratch);
+                break;
             default:
                 throw new NotSupportedException($"{product.Type} is no weight type");
         }
@@ -203,7 +207,7 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
                 {
                     int inputs = Math.Min(PanelInputs, whole - k);
                     // Floats are read where they lie.
-                    bool direct = typeof(W) == typeof(WeightF32);
+                    bool direct = p.Type == DType.F32;
                     if (!direct)
                         Fill<W>(p, o, outputs, k, inputs, inputs, panel);
                     float* w = direct ? (float*)p.Weight + (long)o * p.Inputs + k : panel;
@@ -219,12 +223,16 @@ internal static unsafe class RowProduct<O, V> where O : struct, ILanes<V> where 
 
     private static void Fill<W>(in Product p, int o, int outputs, int k, int inputs, int padded, float* panel) where W : struct, IWeightType
     {
-        byte* w = p.Weight + p.Type.Bytes(k);
-        long rowBytes = p.Type.Bytes(p.Inputs);
+        bool blocks = !p.Type.HasKernels();
+        long rowBytes = p.Type.Bytes(p.Inputs), skip = p.Type.Bytes(k);
         for (int i = 0; i < outputs; i++)
         {
+            byte* w = p.Weight + (o + i) * rowBytes;
             float* row = panel + i * PanelInputs;
-            Widen<O, V>.Run<W>(w + (o + i) * rowBytes, row, inputs);
+            if (blocks)
+                WidenBlocks.Run(p.Type, w, k, inputs, row);
+            else
+                Widen<O, V>.Run<W>(w + skip, row, inputs);
             new Span<float>(row + inputs, padded - inputs).Clear();
         }
     }

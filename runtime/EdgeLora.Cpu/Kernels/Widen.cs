@@ -26,6 +26,9 @@ internal static unsafe class Widen<O, V> where O : struct, ILanes<V> where V : u
             case DType.Q4_0:
                 Run<WeightQ4_0>(source, destination, count);
                 break;
+            case DType when type.IsWeight():
+                WidenBlocks.Run(type, source, 0, count, destination);
+                break;
             default:
                 throw new NotSupportedException($"{type} is no weight type");
         }

@@ -19,6 +19,9 @@ internal sealed record BlockLayout(int Bits, GraphTensor Blocks, GraphTensor Sca
     /// <summary>The scales as a table [N, K/32].</summary>
     public GraphTensor TableScales { get; } = Scales.View(Blocks.Shape[0], Blocks.Shape[1]);
 
+    /// <summary>Whether weights of <paramref name="type"/> are laid out so: others are widened.</summary>
+    public static bool Takes(DType type) => type is DType.Q8_0 or DType.Q4_0;
+
     /// <summary>Lays out a weight [N, K].</summary>
     public static BlockLayout Of(HostTensor weight, OnnxType scaleType)
     {

@@ -59,7 +59,7 @@ internal sealed partial class GraphRecorder
     {
         if (_bottlenecks.TryGetValue(site.Weight, out string? own))
             return Product(x, own, site.InputMajor, bias);
-        if (site.Weight.Type.BlockSize() == 1 || site.Weight.Type == DType.Q8_0 && _weights.WidensBytes)
+        if (!BlockLayout.Takes(site.Weight.Type) || site.Weight.Type == DType.Q8_0 && _weights.WidensBytes)
             return Product(x, Weight(WeightName(site.Weight, ".computed"), _weights.Computed(site.Weight)), site.InputMajor, bias);
         BlockLayout blocks = _weights.Blocks(site.Weight);
         string name = site.Weight.Name;
@@ -79,6 +79,8 @@ internal sealed partial class GraphRecorder
             string rows = _graph.Node("Gather", [Weight(WeightName(site.Table, computed ? ".computed" : ".stored"), computed ? _weights.Computed(site.Table) : stored), ids], Fresh(site.Name), "", ("axis", 0L));
             return computed ? rows : Cast(rows, _type);
         }
+        if (!BlockLayout.Takes(site.Table.Type))
+            return _graph.Node("Gather", [Weight(WeightName(site.Table, ".computed"), _weights.Computed(site.Table)), ids], Fresh(site.Name), "", ("axis", 0L));
         BlockLayout blocks = _weights.Blocks(site.Table);
         string name = site.Table.Name;
         // The head's blocks where both are one tensor, seen as a table: the same memory.

@@ -4,8 +4,8 @@ using Microsoft.ML.OnnxRuntime;
 namespace EdgeLora.Onnx;
 
 /// <summary>
-/// The base's weights as initializers of every graph of one model: F32 (and F16 in an F16 graph) where the checkpoint is mapped, without a copy; F16 and BF16 widened, Q8_0 and Q4_0 laid out anew, in memory, once.
-/// A table of embeddings stays as it is stored.
+/// The base's weights as initializers of every graph of one model: F32 (and F16 in an F16 graph) where the checkpoint is mapped, without a copy; F16, BF16 and quantised types without a layout here widened, Q8_0 and Q4_0 laid out anew, in memory, once.
+/// A table of embeddings stays as it is stored, but for the quantised types that are widened.
 /// </summary>
 /// <param name="activations">What graphs compute in: Float or Float16.</param>
 /// <param name="embed">Whether weights that were made in memory lie in the models themselves: where ONNX Runtime rewrites a graph it looks at weights before it takes those that it is given.</param>

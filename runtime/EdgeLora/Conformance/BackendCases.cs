@@ -32,8 +32,12 @@ public sealed record AttentionCase(int Heads, int KvHeads, int HeadSize, int Win
 /// <summary>The awkward sizes that every backend must get right; shared by the conformance suite, tests and benchmarks.</summary>
 public static class BackendCases
 {
-    /// <summary>Types that a weight may have.</summary>
+    /// <summary>Weight types that devices multiply as they are stored.</summary>
     public static readonly DType[] WeightTypes = [DType.F32, DType.F16, DType.BF16, DType.Q8_0, DType.Q4_0];
+
+    /// <summary>Weight types that devices may widen.</summary>
+    public static readonly DType[] WidenedTypes =
+        [DType.Q4_1, DType.Q5_0, DType.Q5_1, DType.Q2_K, DType.Q3_K, DType.Q4_K, DType.Q5_K, DType.Q6_K, DType.IQ4_NL, DType.IQ4_XS, DType.MXFP4];
 
     /// <summary>Widths beside every vector length.</summary>
     public static readonly int[] Widths = [1, 3, 31, 32, 33, 64, 100, 257];
@@ -59,6 +63,13 @@ public static class BackendCases
                     }
             yield return new(type, 256, 500, 130, false, PathKind.Mixed, true);
         }
+        foreach (DType type in WidenedTypes)
+        {
+            int block = type.BlockSize();
+            yield return new(type, 5 * block, 13, 1, false, PathKind.OneStep, true);
+            yield return new(type, block, 33, 5, false, PathKind.Mixed, false);
+            yield return new(type, 4 * block, 100, 130, false, PathKind.Base, true);
+        }
     }
 
     /// <summary>Attention cases.</summary>
@@ -78,10 +89,10 @@ public static class BackendCases
 
     /// <summary>Embeddings of every type.</summary>
     public static IEnumerable<(DType Type, int Width, int Rows)> Embeddings() =>
-        from type in WeightTypes
-        from width in type.BlockSize() > 1 ? (int[])[32, 64, 256] : Widths
-        from rows in RowCounts
-        select (type, width, rows);
+        (from type in WeightTypes
+         from width in type.BlockSize() > 1 ? (int[])[32, 64, 256] : Widths
+         from rows in RowCounts
+         select (type, width, rows)).Concat(WidenedTypes.Select(type => (type, 2 * type.BlockSize(), 3)));
 
     /// <summary>Norms over rows and over pieces of rows.</summary>
     public static IEnumerable<(int Width, int Rows, int Pieces, bool Layer)> Norms() =>
@@ -140,10 +151,32 @@ public static class BackendCases
                 Random random = new(seed);
                 random.NextBytes(bytes);
                 for (int b = 0; b < bytes.Length; b += type.BlockBytes())
-                    BinaryPrimitives.WriteHalfLittleEndian(bytes[b..], (Half)(((float)random.NextDouble() - 0.5f) * (type == DType.Q8_0 ? 0.01f : 0.2f)));
+                    WriteScales(random, type, bytes.Slice(b, type.BlockBytes()));
                 break;
         }
         return new Tensor($"weight{seed}", type, shape, storage);
+    }
+
+    // The rest of a block may be any bits. Scales are such that weights lie in about (-1, 1).
+    private static void WriteScales(Random random, DType type, Span<byte> block)
+    {
+        (int at, int count, float size) = type switch
+        {
+            DType.Q8_0 or DType.IQ4_NL => (0, 1, 0.01f),
+            DType.Q4_1 or DType.Q5_1 => (0, 2, 0.05f),
+            DType.Q5_0 => (0, 1, 0.1f),
+            DType.Q2_K => (80, 2, 0.02f),
+            DType.Q3_K => (108, 1, 0.01f),
+            DType.Q4_K or DType.Q5_K => (0, 2, 1e-3f),
+            DType.Q6_K => (208, 1, 3e-4f),
+            DType.IQ4_XS => (0, 1, 3e-4f),
+            DType.MXFP4 => (0, 0, 0),
+            _ => (0, 1, 0.2f),
+        };
+        if (type == DType.MXFP4)
+            block[0] = (byte)random.Next(120, 127);
+        for (int i = 0; i < count; i++)
+            BinaryPrimitives.WriteHalfLittleEndian(block[(at + 2 * i)..], (Half)(((float)random.NextDouble() - 0.5f) * size));
     }
 
     /// <summary>The paths of a case: table index t % Length for row runs of three rows.</summary>

@@ -9,7 +9,7 @@ public sealed class CpuBitTests
 {
     private static IEnumerable<SimdTier> Tiers => Enum.GetValues<SimdTier>().Where(t => t <= SimdTiers.Hardware);
 
-    public static TheoryData<DType> WeightTypes => [.. BackendCases.WeightTypes];
+    public static TheoryData<DType> WeightTypes => [.. BackendCases.WeightTypes, DType.Q5_1, DType.Q4_K];
 
     [Theory]
     [MemberData(nameof(WeightTypes))]

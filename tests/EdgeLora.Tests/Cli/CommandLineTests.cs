@@ -157,6 +157,16 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void Inspect_names_the_types_of_quantised_tensors()
+    {
+        JsonElement json = Json("inspect", SharedFolder.Require("fixtures/gguf/llama/llama-mixed.gguf"), "--json");
+        Assert.True(json.GetProperty("ok").GetBoolean());
+        string[] types = [.. json.GetProperty("tensors").EnumerateArray().Select(t => t.GetProperty("dtype").GetString()!)];
+        foreach (string type in new[] { "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "MXFP4" })
+            Assert.Contains(type, types);
+    }
+
+    [Fact]
     public void Inspect_refuses_a_broken_file_by_name()
     {
         string file = Path.Combine(_folder, "broken.safetensors");

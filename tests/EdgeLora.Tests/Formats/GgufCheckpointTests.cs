@@ -14,7 +14,7 @@ public sealed class GgufCheckpointTests : IDisposable
 
     [Theory,
         InlineData("llama", "llama/llama-F32", "F32"), InlineData("llama", "llama/llama-F16", "F16"), InlineData("llama", "llama/llama-Q8_0", "Q8_0"), InlineData("llama", "llama/llama-Q4_0", "Q4_0"),
-        InlineData("llama", "llama/llama-F32-big-endian", "F32"), InlineData("llama", "split/llama-F16-00001-of-00003", "F16"), InlineData("llama", "llama-bpe-vocab/llama-bpe-vocab-Q8_0", "Q8_0"),
+        InlineData("llama", "llama/llama-mixed", "mixed"), InlineData("llama", "llama/llama-F32-big-endian", "F32"), InlineData("llama", "split/llama-F16-00001-of-00003", "F16"), InlineData("llama", "llama-bpe-vocab/llama-bpe-vocab-Q8_0", "Q8_0"),
         InlineData("qwen2", "qwen2/qwen2-F32", "F32"), InlineData("qwen2", "qwen2/qwen2-F16", "F16"), InlineData("qwen2", "qwen2/qwen2-Q8_0", "Q8_0"), InlineData("qwen2", "qwen2/qwen2-Q4_0", "Q4_0"),
         InlineData("gpt2", "gpt2/gpt2-F32", "F32"), InlineData("gpt2", "gpt2/gpt2-F16", "F16"), InlineData("gpt2", "gpt2/gpt2-Q8_0", "Q8_0"), InlineData("gpt2", "gpt2/gpt2-Q4_0", "Q4_0")]
     public void Logits_of_a_gguf_base_are_those_of_the_reference(string model, string file, string entry)
@@ -69,8 +69,10 @@ public sealed class GgufCheckpointTests : IDisposable
     [Fact]
     public void Every_tensor_that_cannot_be_read_is_named_when_the_model_is_built()
     {
-        string message = Assert.Throws<ModelFileException>(() => GgufCheckpoint.Open(SharedFolder.Require("fixtures/gguf/llama/llama-mixed.gguf")).Dispose()).Message;
-        foreach (string part in new[] { "llama-mixed.gguf", "blk.1.ffn_down.weight", "Q4_K", "blk.0.attn_k.weight", "Q5_1", "MXFP4" })
+        string path = Path.Combine(_folder, "odd.gguf");
+        RetypedGguf.Write(SharedFolder.Require("fixtures/gguf/llama/llama-F32.gguf"), path, ("blk.1.ffn_down.weight", 15), ("blk.0.attn_k.weight", 9));
+        string message = Assert.Throws<ModelFileException>(() => GgufCheckpoint.Open(path).Dispose()).Message;
+        foreach (string part in new[] { "odd.gguf", "blk.1.ffn_down.weight", "Q8_K", "blk.0.attn_k.weight", "Q8_1" })
             Assert.Contains(part, message, StringComparison.Ordinal);
     }
 

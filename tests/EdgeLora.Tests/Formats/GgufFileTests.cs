@@ -100,9 +100,9 @@ public sealed class GgufFileTests : IDisposable
         List<Tensor> tensors = [];
         foreach (DType type in Enum.GetValues<DType>().Where(t => GgufTensorType.Of(t) is not null))
         {
-            ArrayStorage storage = new((int)type.Bytes(3 * 64));
+            ArrayStorage storage = new((int)type.Bytes(3 * 256));
             new Random((int)type).NextBytes(storage.Writable);
-            tensors.Add(new("t." + type, type, new Shape(3, 64), storage));
+            tensors.Add(new("t." + type, type, new Shape(3, 256), storage));
         }
         tensors.Add(Tensor.FromFloats("scalar", new Shape(), [1.5f]));
         tensors.Add(Tensor.FromFloats("four", new Shape(1, 2, 1, 3), [1, 2, 3, 4, 5, 6]));
@@ -151,16 +151,61 @@ public sealed class GgufFileTests : IDisposable
     [Fact]
     public void Tensors_of_types_that_are_not_read_are_listed_and_refused_when_asked_for()
     {
-        using GgufFile file = GgufFile.Open(SharedFolder.Require("fixtures/gguf/llama/llama-mixed.gguf"));
+        string path = Path.Combine(_folder, "odd.gguf");
+        RetypedGguf.Write(SharedFolder.Require("fixtures/gguf/llama/llama-F32.gguf"), path, ("blk.1.ffn_down.weight", 15), ("blk.0.attn_k.weight", 9));
+        using GgufFile file = GgufFile.Open(path);
         Assert.True(file.TryGetInfo("blk.1.ffn_down.weight", out GgufTensorInfo? info));
-        Assert.Equal(("Q4_K", new Shape(64, 256), 64L * 144), (info.TypeName, info.Shape, info.ByteLength));
-        Assert.Equal(DType.Q4_0, file.Tensor("blk.0.attn_q.weight").Type);
+        Assert.Equal(("Q8_K", new Shape(64, 256), 64L * 292), (info.TypeName, info.Shape, info.ByteLength));
+        Assert.Equal(DType.F32, file.Tensor("blk.0.attn_q.weight").Type);
         string one = Assert.Throws<ModelFileException>(() => file.Tensor("blk.1.ffn_down.weight")).Message;
-        Assert.Contains("llama-mixed.gguf", one, StringComparison.Ordinal);
+        Assert.Contains("odd.gguf", one, StringComparison.Ordinal);
         Assert.Contains("blk.1.ffn_down.weight", one, StringComparison.Ordinal);
-        Assert.Contains("Q4_K", one, StringComparison.Ordinal);
+        Assert.Contains("Q8_K", one, StringComparison.Ordinal);
         IReadOnlyList<string> all = Assert.Throws<ModelFileException>(() => file.ToTensorFile()).Faults;
-        Assert.Equal(file.TensorInfos.Count(t => t.Type.Type is null), all.Count);
+        Assert.Equal(2, all.Count);
+    }
+
+    [Fact]
+    public void Tensors_of_every_quantised_type_are_views_of_the_file()
+    {
+        using GgufFile file = GgufFile.Open(SharedFolder.Require("fixtures/gguf/llama/llama-mixed.gguf"));
+        (string Part, DType Type)[] expected =
+            [("0.attn_q", DType.Q4_0), ("0.attn_k", DType.Q5_1), ("0.attn_output", DType.Q5_0), ("0.ffn_gate", DType.Q4_1), ("0.ffn_up", DType.MXFP4), ("0.ffn_down", DType.Q6_K), ("1.ffn_down", DType.Q4_K)];
+        foreach ((string part, DType type) in expected)
+        {
+            Tensor tensor = file.Tensor($"blk.{part}.weight");
+            Assert.Equal((type, true), (tensor.Type, tensor.IsMapped));
+        }
+    }
+
+    [Fact]
+    public void A_row_that_is_no_whole_blocks_is_named_with_its_type()
+    {
+        string path = Path.Combine(_folder, "cut.gguf");
+        RetypedGguf.Write(SharedFolder.Require("fixtures/gguf/llama/llama-F32.gguf"), path, ("blk.0.attn_q.weight", 12));
+        string message = Assert.Throws<ModelFileException>(() => GgufFile.Open(path).Dispose()).Message;
+        foreach (string part in new[] { "cut.gguf", "blk.0.attn_q.weight", "rows of 64", "Q4_K", "256" })
+            Assert.Contains(part, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Blocks_of_a_big_endian_file_are_read_where_their_order_is_known_and_else_refused()
+    {
+        string source = SharedFolder.Require("fixtures/gguf/llama/llama-F32-big-endian.gguf"), path = Path.Combine(_folder, "big.gguf");
+        RetypedGguf.Write(source, path, ("blk.1.ffn_down.weight", 14), ("blk.0.attn_k.weight", 7));
+        using GgufFile whole = GgufFile.Open(source), file = GgufFile.Open(path);
+        Tensor found = file.Tensor("blk.1.ffn_down.weight");
+        byte[] expected = whole.Tensor(found.Name).Bytes[..(int)found.ByteLength].ToArray();
+        // Back to the file's bytes; then a block's only number of two bytes, its last ones.
+        for (int i = 0; i < expected.Length; i += 4)
+            expected.AsSpan(i, 4).Reverse();
+        for (int i = 208; i < expected.Length; i += 210)
+            expected.AsSpan(i, 2).Reverse();
+        Assert.Equal(DType.Q6_K, found.Type);
+        Assert.Equal(expected, found.Bytes.ToArray());
+        string message = Assert.Throws<ModelFileException>(() => file.Tensor("blk.0.attn_k.weight")).Message;
+        foreach (string part in new[] { "big.gguf", "blk.0.attn_k.weight", "Q5_1", "big-endian" })
+            Assert.Contains(part, message, StringComparison.Ordinal);
     }
 
     [Theory, InlineData(1), InlineData(2), InlineData(3)]

@@ -35,10 +35,27 @@ public sealed class QuantBlocksTests
     public void Reading_gives_the_reference_library_s_bits(string name, DType type)
     {
         using TensorFile file = Safetensors.Open(SharedFolder.Require(Ggml + name + ".safetensors"));
-        ReadOnlySpan<float> expected = file.Tensors["expected"].Floats;
-        float[] found = Floats(type, file.Tensors[name == "f16_all" ? "bits" : "bytes"].Bytes, expected.Length);
-        for (int i = 0; i < found.Length; i++)
-            Assert.True(float.IsNaN(expected[i]) ? float.IsNaN(found[i]) : BitConverter.SingleToUInt32Bits(expected[i]) == BitConverter.SingleToUInt32Bits(found[i]), $"{name} element {i}: expected {expected[i]:R}, found {found[i]:R}");
+        AssertSameBits(name, type, file.Tensors[name == "f16_all" ? "bits" : "bytes"].Bytes, file.Tensors["expected"].Floats);
+    }
+
+    [Fact]
+    public void Blocks_of_every_type_that_is_read_give_the_reference_library_s_bits()
+    {
+        using JsonDocument cases = JsonDocument.Parse(File.ReadAllBytes(SharedFolder.Require("fixtures/quants/cases.json")));
+        HashSet<DType> seen = [];
+        foreach (JsonElement row in cases.RootElement.GetProperty("ggml").EnumerateArray())
+        {
+            string name = row.GetProperty("file").GetString()!;
+            Assert.True(GgufTensorType.TryFind(row.GetProperty("id").GetUInt32(), out GgufTensorType? stored), name);
+            Assert.Equal((row.GetProperty("type").GetString(), row.GetProperty("block_size").GetInt32(), row.GetProperty("type_size").GetInt32()), (stored.Name, stored.BlockSize, stored.BlockBytes));
+            if (stored.Type is not { } type)
+                continue;
+            Assert.Equal((stored.BlockSize, stored.BlockBytes), (type.BlockSize(), type.BlockBytes()));
+            using TensorFile file = Safetensors.Open(SharedFolder.Require("fixtures/quants/" + name));
+            AssertSameBits(name, type, file.Tensors["bytes"].Bytes, file.Tensors["expected"].Floats);
+            seen.Add(type);
+        }
+        Assert.Equal(Enum.GetValues<DType>().Where(t => t.IsWeight() && t != DType.F32), seen.Order());
     }
 
     [Theory, InlineData(DType.Q8_0), InlineData(DType.Q4_0)]
@@ -83,6 +100,13 @@ public sealed class QuantBlocksTests
         Assert.Throws<ArgumentException>(() => QuantBlocks.FromFloats(DType.Q8_0, new float[40], new byte[68]));
         Assert.Throws<ArgumentException>(() => QuantBlocks.ToTensor("w", DType.Q4_0, new Shape(2, 16), new float[32]));
         Assert.Throws<NotSupportedException>(() => QuantBlocks.FromFloats(DType.I8, new float[1], new byte[1]));
+    }
+
+    private static void AssertSameBits(string name, DType type, ReadOnlySpan<byte> bytes, ReadOnlySpan<float> expected)
+    {
+        float[] found = Floats(type, bytes, expected.Length);
+        for (int i = 0; i < found.Length; i++)
+            Assert.True(float.IsNaN(expected[i]) ? float.IsNaN(found[i]) : BitConverter.SingleToUInt32Bits(expected[i]) == BitConverter.SingleToUInt32Bits(found[i]), $"{name} element {i}: expected {expected[i]:R}, found {found[i]:R}");
     }
 
     private static float[] Floats(DType type, ReadOnlySpan<byte> bytes, int count)

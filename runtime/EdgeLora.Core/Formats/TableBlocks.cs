@@ -1,0 +1,49 @@
+using System.Buffers.Binary;
+
+namespace EdgeLora.Core;
+
+// Layout (ggml-common.h): little-endian; of 32 elements low nibbles are elements 0..15, high ones 16..31; a nibble is an index into a table t.
+//   IQ4_NL: f16 d, u8 q[16];                      32 elements: x = d·t[q]
+//   IQ4_XS: f16 d, u16 high, u8 low[4], u8 q[128]; 256 elements, 8 groups of 32: x = d·(s − 32)·t[q], s of four bits of low and two of high
+//   MXFP4:  u8 e, u8 q[16];                       32 elements: x = 2^(e − 128)·t[q], the table twice the values of e2m1
+
+/// <summary>The GGUF block types whose nibbles index a table of values: reading, scalar.</summary>
+internal static class TableBlocks
+{
+    private static ReadOnlySpan<sbyte> NonLinear => [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+    private static ReadOnlySpan<sbyte> DoubledE2M1 => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+    /// <summary>One IQ4_NL block (18 bytes) to 32 floats.</summary>
+    public static void ReadIQ4_NL(ReadOnlySpan<byte> block, Span<float> destination) =>
+        Read(NonLinear, (float)BinaryPrimitives.ReadHalfLittleEndian(block), block[2..], destination);
+
+    /// <summary>One IQ4_XS block (136 bytes) to 256 floats.</summary>
+    public static void ReadIQ4_XS(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
+        int high = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
+        for (int g = 0; g < 8; g++)
+        {
+            int s = block[4 + g / 2] >> g % 2 * 4 & 15 | (high >> g * 2 & 3) << 4;
+            Read(NonLinear, d * (s - 32), block[(8 + g * 16)..], destination[(g * 32)..]);
+        }
+    }
+
+    /// <summary>One MXFP4 block (17 bytes) to 32 floats.</summary>
+    public static void ReadMxfp4(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        // The two smallest powers are subnormal.
+        uint bits = block[0] < 2 ? 0x00200000u << block[0] : (uint)(block[0] - 1) << 23;
+        Read(DoubledE2M1, BitConverter.UInt32BitsToSingle(bits), block[1..], destination);
+    }
+
+    private static void Read(ReadOnlySpan<sbyte> table, float d, ReadOnlySpan<byte> q, Span<float> destination)
+    {
+        for (int i = 0; i < 16; i++)
+        {
+            destination[i] = d * table[q[i] & 15];
+            destination[16 + i] = d * table[q[i] >> 4];
+        }
+    }
+}
