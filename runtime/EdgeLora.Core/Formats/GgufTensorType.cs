@@ -18,10 +18,10 @@ public sealed record GgufTensorType(uint Id, string Name, int BlockSize, int Blo
         new(8, "Q8_0", 32, 34, DType.Q8_0), new(2, "Q4_0", 32, 18, DType.Q4_0), new(3, "Q4_1", 32, 20, DType.Q4_1), new(6, "Q5_0", 32, 22, DType.Q5_0),
         new(7, "Q5_1", 32, 24, DType.Q5_1), new(10, "Q2_K", 256, 84, DType.Q2_K), new(11, "Q3_K", 256, 110, DType.Q3_K), new(12, "Q4_K", 256, 144, DType.Q4_K),
         new(13, "Q5_K", 256, 176, DType.Q5_K), new(14, "Q6_K", 256, 210, DType.Q6_K), new(20, "IQ4_NL", 32, 18, DType.IQ4_NL), new(23, "IQ4_XS", 256, 136, DType.IQ4_XS),
-        new(39, "MXFP4", 32, 17, DType.MXFP4),
-        new(9, "Q8_1", 32, 36), new(15, "Q8_K", 256, 292), new(16, "IQ2_XXS", 256, 66), new(17, "IQ2_XS", 256, 74), new(18, "IQ3_XXS", 256, 98),
-        new(19, "IQ1_S", 256, 50), new(21, "IQ3_S", 256, 110), new(22, "IQ2_S", 256, 82), new(29, "IQ1_M", 256, 56), new(34, "TQ1_0", 256, 54),
-        new(35, "TQ2_0", 256, 66), new(40, "NVFP4", 64, 36), new(41, "Q1_0", 128, 18),
+        new(39, "MXFP4", 32, 17, DType.MXFP4), new(16, "IQ2_XXS", 256, 66, DType.IQ2_XXS), new(17, "IQ2_XS", 256, 74, DType.IQ2_XS), new(18, "IQ3_XXS", 256, 98, DType.IQ3_XXS),
+        new(19, "IQ1_S", 256, 50, DType.IQ1_S), new(21, "IQ3_S", 256, 110, DType.IQ3_S), new(22, "IQ2_S", 256, 82, DType.IQ2_S), new(29, "IQ1_M", 256, 56, DType.IQ1_M),
+        new(34, "TQ1_0", 256, 54, DType.TQ1_0), new(35, "TQ2_0", 256, 66, DType.TQ2_0), new(40, "NVFP4", 64, 36, DType.NVFP4), new(41, "Q1_0", 128, 18, DType.Q1_0),
+        new(9, "Q8_1", 32, 36), new(15, "Q8_K", 256, 292),
     ];
 
     /// <summary>The type numbered <paramref name="id"/>; false for a number that ggml does not have.</summary>

@@ -5,6 +5,7 @@ namespace EdgeLora.Core;
 // Layout (ggml-common.h): little-endian; of 32 elements low nibbles are elements 0..15, high ones 16..31; a nibble is an index into a table t.
 //   IQ4_NL: f16 d, u8 q[16];                      32 elements: x = d·t[q]
 //   IQ4_XS: f16 d, u16 high, u8 low[4], u8 q[128]; 256 elements, 8 groups of 32: x = d·(s − 32)·t[q], s of four bits of low and two of high
+//   NVFP4:  u8 s[4], u8 q[32];                    64 elements, 4 groups of 16 whose first 8 are low nibbles: x = s/2·t[q], s an e4m3 without its sign, MXFP4's table
 //   MXFP4:  u8 e, u8 q[16];                       32 elements: x = 2^(e − 128)·t[q], the table twice the values of e2m1
 
 /// <summary>The GGUF block types whose nibbles index a table of values: reading, scalar.</summary>
@@ -36,6 +37,29 @@ internal static class TableBlocks
         // The two smallest powers are subnormal.
         uint bits = block[0] < 2 ? 0x00200000u << block[0] : (uint)(block[0] - 1) << 23;
         Read(DoubledE2M1, BitConverter.UInt32BitsToSingle(bits), block[1..], destination);
+    }
+
+    /// <summary>One NVFP4 block (36 bytes) to 64 floats.</summary>
+    public static void ReadNvfp4(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        for (int g = 0; g < 4; g++)
+        {
+            float d = HalfOfE4M3(block[g]);
+            for (int i = 0; i < 8; i++)
+            {
+                byte q = block[4 + g * 8 + i];
+                destination[g * 16 + i] = d * DoubledE2M1[q & 15];
+                destination[g * 16 + 8 + i] = d * DoubledE2M1[q >> 4];
+            }
+        }
+    }
+
+    // 0x7F, a NaN, is 0.
+    private static float HalfOfE4M3(byte bits)
+    {
+        int exponent = bits >> 3 & 15, mantissa = bits & 7;
+        float value = exponent == 0 ? MathF.ScaleB(mantissa, -9) : MathF.ScaleB(1 + mantissa / 8f, exponent - 7);
+        return bits is 0 or 0x7F ? 0 : value * 0.5f;
     }
 
     private static void Read(ReadOnlySpan<sbyte> table, float d, ReadOnlySpan<byte> q, Span<float> destination)

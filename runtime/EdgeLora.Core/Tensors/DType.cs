@@ -69,19 +69,44 @@ public enum DType
     IQ4_XS,
     /// <summary>GGUF MXFP4: 32 elements = e8m0 scale, e2m1 nibbles (17 bytes).</summary>
     MXFP4,
+    /// <summary>GGUF NVFP4: 64 elements of e2m1 in groups of 16 with an e4m3 scale (36 bytes).</summary>
+    NVFP4,
+    /// <summary>GGUF Q1_0: 128 signs of one f16 scale (18 bytes).</summary>
+    Q1_0,
+    /// <summary>GGUF TQ1_0: 256 elements of −1, 0 and 1, five to a byte, one f16 scale (54 bytes).</summary>
+    TQ1_0,
+    /// <summary>GGUF TQ2_0: 256 elements of −1, 0 and 1, four to a byte, one f16 scale (66 bytes).</summary>
+    TQ2_0,
+    /// <summary>GGUF IQ2_XXS: 256 elements, points of 8 of a grid of 256 (66 bytes).</summary>
+    IQ2_XXS,
+    /// <summary>GGUF IQ2_XS: 256 elements, points of 8 of a grid of 512 (74 bytes).</summary>
+    IQ2_XS,
+    /// <summary>GGUF IQ2_S: 256 elements, points of 8 of a grid of 1024 (82 bytes).</summary>
+    IQ2_S,
+    /// <summary>GGUF IQ3_XXS: 256 elements, points of 4 of a grid of 256 (98 bytes).</summary>
+    IQ3_XXS,
+    /// <summary>GGUF IQ3_S: 256 elements, points of 4 of a grid of 512 (110 bytes).</summary>
+    IQ3_S,
+    /// <summary>GGUF IQ1_S: 256 elements, points of 8 of a grid of 2048 (50 bytes).</summary>
+    IQ1_S,
+    /// <summary>GGUF IQ1_M: 256 elements, points of 8 of a grid of 2048 with finer scales (56 bytes).</summary>
+    IQ1_M,
 }
 
 /// <summary>Sizes of <see cref="DType"/>.</summary>
 public static class DTypes
 {
     /// <summary>What <see cref="IsWeight"/> takes, for messages.</summary>
-    public const string Weights = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS or MXFP4";
+    public const string Weights = "F32, F16, BF16 or a quantised type of GGUF other than Q8_1 and Q8_K";
 
-    /// <summary>Elements in one block: 32 or 256 for GGUF's quantised types, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
+    /// <summary>Elements in one block: 32, 64, 128 or 256 for GGUF's quantised types, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
     public static int BlockSize(this DType type) => type switch
     {
         DType.Q8_0 or DType.Q4_0 or DType.Q4_1 or DType.Q5_0 or DType.Q5_1 or DType.IQ4_NL or DType.MXFP4 => 32,
-        DType.Q2_K or DType.Q3_K or DType.Q4_K or DType.Q5_K or DType.Q6_K or DType.IQ4_XS => 256,
+        DType.NVFP4 => 64,
+        DType.Q1_0 => 128,
+        DType.Q2_K or DType.Q3_K or DType.Q4_K or DType.Q5_K or DType.Q6_K or DType.IQ4_XS or DType.TQ1_0 or DType.TQ2_0 => 256,
+        DType.IQ2_XXS or DType.IQ2_XS or DType.IQ2_S or DType.IQ3_XXS or DType.IQ3_S or DType.IQ1_S or DType.IQ1_M => 256,
         DType.F6E2M3 or DType.F6E3M2 => 4,
         DType.F4 => 2,
         _ => 1,
@@ -96,17 +121,25 @@ public static class DTypes
         DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 or DType.F8E8M0 or DType.F4 => 1,
         DType.F6E2M3 or DType.F6E3M2 => 3,
         DType.Q8_0 => 34,
-        DType.Q4_0 or DType.IQ4_NL => 18,
+        DType.Q4_0 or DType.IQ4_NL or DType.Q1_0 => 18,
         DType.Q4_1 => 20,
         DType.Q5_0 => 22,
         DType.Q5_1 => 24,
         DType.Q2_K => 84,
-        DType.Q3_K => 110,
+        DType.Q3_K or DType.IQ3_S => 110,
         DType.Q4_K => 144,
         DType.Q5_K => 176,
         DType.Q6_K => 210,
         DType.IQ4_XS => 136,
         DType.MXFP4 => 17,
+        DType.NVFP4 => 36,
+        DType.TQ1_0 => 54,
+        DType.TQ2_0 or DType.IQ2_XXS => 66,
+        DType.IQ2_XS => 74,
+        DType.IQ2_S => 82,
+        DType.IQ3_XXS => 98,
+        DType.IQ1_S => 50,
+        DType.IQ1_M => 56,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
     };
 

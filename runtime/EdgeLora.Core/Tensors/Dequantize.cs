@@ -53,6 +53,39 @@ public static class Dequantize
                 case DType.MXFP4:
                     TableBlocks.ReadMxfp4(b, destination.Slice(i, 32));
                     break;
+                case DType.NVFP4:
+                    TableBlocks.ReadNvfp4(b, destination.Slice(i, 64));
+                    break;
+                case DType.Q1_0:
+                    TernaryBlocks.ReadQ1_0(b, destination.Slice(i, 128));
+                    break;
+                case DType.TQ1_0:
+                    TernaryBlocks.ReadTQ1_0(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.TQ2_0:
+                    TernaryBlocks.ReadTQ2_0(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ2_XXS:
+                    LatticeBlocks.ReadIQ2_XXS(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ2_XS:
+                    LatticeBlocks.ReadIQ2_XS(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ2_S:
+                    LatticeBlocks.ReadIQ2_S(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ3_XXS:
+                    LatticeBlocks.ReadIQ3_XXS(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ3_S:
+                    LatticeBlocks.ReadIQ3_S(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ1_S:
+                    LatticeBlocks.ReadIQ1_S(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
+                case DType.IQ1_M:
+                    LatticeBlocks.ReadIQ1_M(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
                 default:
                     destination[i] = Element(type, b);
                     break;

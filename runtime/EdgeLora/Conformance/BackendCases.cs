@@ -36,8 +36,7 @@ public static class BackendCases
     public static readonly DType[] WeightTypes = [DType.F32, DType.F16, DType.BF16, DType.Q8_0, DType.Q4_0];
 
     /// <summary>Weight types that devices may widen.</summary>
-    public static readonly DType[] WidenedTypes =
-        [DType.Q4_1, DType.Q5_0, DType.Q5_1, DType.Q2_K, DType.Q3_K, DType.Q4_K, DType.Q5_K, DType.Q6_K, DType.IQ4_NL, DType.IQ4_XS, DType.MXFP4];
+    public static readonly DType[] WidenedTypes = [.. Enum.GetValues<DType>().Where(t => t.IsWeight() && !t.HasKernels())];
 
     /// <summary>Widths beside every vector length.</summary>
     public static readonly int[] Widths = [1, 3, 31, 32, 33, 64, 100, 257];
@@ -170,11 +169,22 @@ public static class BackendCases
             DType.Q4_K or DType.Q5_K => (0, 2, 1e-3f),
             DType.Q6_K => (208, 1, 3e-4f),
             DType.IQ4_XS => (0, 1, 3e-4f),
-            DType.MXFP4 => (0, 0, 0),
+            DType.Q1_0 => (0, 1, 1),
+            DType.TQ1_0 => (52, 1, 1),
+            DType.TQ2_0 => (64, 1, 1),
+            DType.IQ2_XXS or DType.IQ2_XS or DType.IQ2_S => (0, 1, 0.01f),
+            DType.IQ3_XXS or DType.IQ3_S => (0, 1, 3e-3f),
+            DType.IQ1_S => (0, 1, 0.1f),
+            DType.MXFP4 or DType.NVFP4 or DType.IQ1_M => (0, 0, 0),
             _ => (0, 1, 0.2f),
         };
         if (type == DType.MXFP4)
             block[0] = (byte)random.Next(120, 127);
+        for (int i = 0; type == DType.NVFP4 && i < 4; i++)
+            block[i] = (byte)random.Next(0x10, 0x2C);
+        // The nibbles of a half, here 2^-7 to 2^-3, lie on top of four 16-bit numbers, the lowest first.
+        for (int i = 0, half = type == DType.IQ1_M ? random.Next(0x2000, 0x3000) : 0; half > 0 && i < 4; i++)
+            block[49 + 2 * i] = (byte)(block[49 + 2 * i] & 15 | (half >> 4 * i & 15) << 4);
         for (int i = 0; i < count; i++)
             BinaryPrimitives.WriteHalfLittleEndian(block[(at + 2 * i)..], (Half)(((float)random.NextDouble() - 0.5f) * size));
     }

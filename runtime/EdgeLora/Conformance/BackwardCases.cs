@@ -13,7 +13,8 @@ public static class BackwardCases
         double rows = Math.Sqrt(Math.Max(1, c.Rows / 5.0)), inputs = 0.1 * rows * Math.Sqrt(c.Inputs), outputs = 0.1 * rows * Math.Sqrt(c.Outputs);
         DeviceTensor? Trained(string name, DeviceTensor? stored, double size) => stored is not null && (all || stored.Type == DType.F32) ? result.Train(name, stored, size) : stored;
         LinearSite site = BackendCases.Site(b, c);
-        site = site with { Weight = Trained("W", site.Weight, 0.1 * rows)!, Bias = Trained("bias", site.Bias, 0.1 * rows) };
+        // A device may hold a frozen type as F32.
+        site = site with { Weight = all ? Trained("W", site.Weight, 0.1 * rows)! : site.Weight, Bias = Trained("bias", site.Bias, 0.1 * rows) };
         LowRankStep Step(string name, LowRankStep step, ulong seed) => step with
         {
             A = Trained($"{name}: A", step.A, outputs)!,

@@ -1,0 +1,46 @@
+using System.Buffers.Binary;
+
+namespace EdgeLora.Core;
+
+// Layout (ggml-common.h), little-endian:
+//   Q1_0:  f16 d, u8 q[16];         128 elements, one bit each, lowest first: x = d or −d
+//   TQ2_0: u8 q[64], f16 d;         256 elements: x = (q − 1)·d; of each 32 bytes the lowest two bits are 32 elements, then the next two
+//   TQ1_0: u8 q[48], u8 h[4], f16 d; 256 elements: x = (t − 1)·d; a byte is a fraction of 256 whose first digits to base 3 are five elements (of h: four),
+//          first digits first: of 32 bytes, of 16, of the four of h
+
+/// <summary>The GGUF block types of one or two bits: a sign, or −1, 0 and 1. Reading, scalar.</summary>
+internal static class TernaryBlocks
+{
+    /// <summary>One Q1_0 block (18 bytes) to 128 floats.</summary>
+    public static void ReadQ1_0(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
+        for (int i = 0; i < 128; i++)
+            destination[i] = (block[2 + i / 8] >> i % 8 & 1) != 0 ? d : -d;
+    }
+
+    /// <summary>One TQ1_0 block (54 bytes) to 256 floats.</summary>
+    public static void ReadTQ1_0(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block[52..]);
+        Digits(block[..32], 5, d, destination);
+        Digits(block.Slice(32, 16), 5, d, destination[160..]);
+        Digits(block.Slice(48, 4), 4, d, destination[240..]);
+    }
+
+    /// <summary>One TQ2_0 block (66 bytes) to 256 floats.</summary>
+    public static void ReadTQ2_0(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block[64..]);
+        for (int i = 0; i < 256; i++)
+            destination[i] = ((block[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) - 1) * d;
+    }
+
+    private static void Digits(ReadOnlySpan<byte> bytes, int digits, float d, Span<float> destination)
+    {
+        int power = 1;
+        for (int n = 0; n < digits; n++, power *= 3)
+            for (int i = 0; i < bytes.Length; i++)
+                destination[n * bytes.Length + i] = ((byte)(bytes[i] * power) * 3 / 256 - 1) * d;
+    }
+}
