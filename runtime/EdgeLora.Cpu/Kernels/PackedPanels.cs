@@ -10,6 +10,7 @@ namespace EdgeLora.Cpu;
 internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     private const int Block = OuterProduct<O, V>.BlockDepth;
+    private const int FactorBlock = 96;
 
     /// <summary>Floats of scratch that one part needs.</summary>
     public static long ScratchFloats => (Block + 8L + Block / ScaledTile<O, V>.Depth) * OuterTile<O, V>.Columns;
@@ -45,9 +46,11 @@ internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> wher
         for (int o = start; o < end; o += width)
         {
             int outputs = Math.Min(width, end - o);
-            for (int k = 0; k < p.Inputs; k += Block)
+            // A tile of fewer inputs stays in the first cache; blocks with factors are added one by one anyway.
+            int block = W.HasScales ? FactorBlock : Block;
+            for (int k = 0; k < p.Inputs; k += block)
             {
-                int depth = Math.Min(Block, p.Inputs - k);
+                int depth = Math.Min(block, p.Inputs - k);
                 Widen<W>(p.Packed!, o, k, depth, tile, factors);
                 for (int t = 0; t < p.Rows; t += rows)
                 {
@@ -92,6 +95,7 @@ internal static unsafe class PackedPanels<O, V> where O : struct, ILanes<V> wher
                     O.Store(O.LoadF16(scales + (long)b * turns * PackedWeight.Panel), factors + b * width + j);
             for (int d = 0; d < depth; d += PackedWeight.Group, w += turns * W.GroupBytes, to += PackedWeight.Group * width)
             {
+                PackedProduct<O, V>.Prefetch<W>(w);
                 O.Store(W.Load<O, V>(w, 0), to);
                 O.Store(W.Load<O, V>(w, 1), to + width);
                 O.Store(W.Load<O, V>(w, 2), to + 2 * width);

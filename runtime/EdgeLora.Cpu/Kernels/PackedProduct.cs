@@ -11,13 +11,15 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
 {
     /// <summary>Rows that are taken here; more go through <see cref="PackedPanels{O, V}"/>.</summary>
     public const int MostRows = 4;
-    private const int Block = OuterProduct<O, V>.BlockDepth;
-    private const int ScaleBlock = 32;
-    private static int TurnVectors => PackedWeight.Together * PackedWeight.Panel / O.Count;
     private const int BytesAhead = 8192;
+
+    private static int TurnVectors => PackedWeight.Together * PackedWeight.Panel / O.Count;
 
     /// <summary>Floats of scratch that one part needs.</summary>
     public static long ScratchFloats(int inputs) => MostRows * (inputs + PackedWeight.Group) + MostRows * 4L * O.Count;
+
+    /// <summary>Inputs that are summed before they are added to the total.</summary>
+    public static int BlockInputs<W>() where W : struct, IPackedType => W.HasScales ? ScaledTile<O, V>.Depth : OuterProduct<O, V>.BlockDepth;
 
     /// <summary>Outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows; start a multiple of 16, end too or the last.</summary>
     public static void Run(in Product product, int start, int end, float* scratch)
@@ -53,23 +55,22 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         return weight.FirstGroup(panel, W.GroupBytes) + lane * W.LaneBytes;
     }
 
-    // Four rows keep the processor too busy for it to look far ahead by itself; one row does not.
+    /// <summary>Fetches what comes so far behind a group. Several rows keep the processor too busy for it to look far ahead by itself; one row does not.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch<W>(byte* group) where W : struct, IPackedType
+    public static void Prefetch<W>(byte* group) where W : struct, IPackedType
     {
         if (O.Count == PackedWeight.Panel)
             for (int line = 0; line < W.GroupBytes; line += 64)
                 Lanes.Prefetch(group + BytesAhead + line);
     }
 
-    // A pass does not go from panels that take turns to the next ones: their groups lie otherwise.
-    private static int LastInTurn(PackedWeight weight, int vector)
+    /// <summary>The last vector of the panels that take turns with that of <paramref name="vector"/>: a pass does not go on to the next ones, whose groups lie otherwise.</summary>
+    public static int LastInTurn(PackedWeight weight, int vector)
     {
         int first = vector / TurnVectors * TurnVectors;
         return first + weight.InTurn(first * O.Count / PackedWeight.Panel) * PackedWeight.Panel / O.Count - 1;
     }
 
-    // What a block's factors do to its sum.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static V End<W>(V sum, ref ushort* scales, int step, V total) where W : struct, IPackedType
     {
@@ -78,11 +79,13 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         return total;
     }
 
+    /// <summary>A block's factors.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Factor<W>(ushort* scales) where W : struct, IPackedType => W.HasScales ? O.LoadF16(scales) : O.Zero;
+    public static V Factor<W>(ushort* scales) where W : struct, IPackedType => W.HasScales ? O.LoadF16(scales) : O.Zero;
 
+    /// <summary>The total with a block's sum, times its factors where it has some.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Add<W>(V sum, V factor, V total) where W : struct, IPackedType => W.HasScales ? O.Fma(factor, sum, total) : O.Add(total, sum);
+    public static V Add<W>(V sum, V factor, V total) where W : struct, IPackedType => W.HasScales ? O.Fma(factor, sum, total) : O.Add(total, sum);
 
     private static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IPackedType
     {
@@ -98,7 +101,7 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
             if (turn + count > TurnVectors)
                 count = TurnVectors - turn;
             if (p.Rows > 1)
-                FourRows<W>(weight, first + v, x, x + stride, x + (p.Rows > 2 ? 2 * stride : 0), x + (p.Rows > 3 ? 3 * stride : 0), sums);
+                PackedRows<O, V>.Run<W>(weight, first + v, x, x + stride, x + (p.Rows > 2 ? 2 * stride : 0), x + (p.Rows > 3 ? 3 * stride : 0), sums);
             else if (count == 4)
                 Four<W>(weight, first + v, x, sums);
             else
@@ -136,7 +139,7 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         V t0 = O.Zero, t1 = O.Zero, t2 = O.Zero, t3 = O.Zero;
         for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
         {
-            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
+            int end = Math.Min(inputs, k + BlockInputs<W>());
             V a0 = O.Zero, a1 = O.Zero, a2 = O.Zero, a3 = O.Zero;
             for (; k < end; k += PackedWeight.Group)
             {
@@ -207,7 +210,7 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         V t0 = O.Zero, t1 = O.Zero;
         for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
         {
-            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
+            int end = Math.Min(inputs, k + BlockInputs<W>());
             V a0 = O.Zero, a1 = O.Zero;
             for (; k < end; k += PackedWeight.Group)
             {
@@ -243,149 +246,5 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         }
         O.Store(t0, sums);
         O.Store(t1, sums + O.Count);
-    }
-
-    // Four rows of x, two vectors of outputs; sums [4][2 vectors].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void FourRows<W>(PackedWeight weight, int vector, float* x0, float* x1, float* x2, float* x3, float* sums) where W : struct, IPackedType
-    {
-        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
-        byte* w1 = Start<W>(weight, Math.Min(vector + 1, LastInTurn(weight, vector)), out ushort* s1, out _);
-        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
-        new Span<float>(sums, 8 * O.Count).Clear();
-        for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
-        {
-            int end = Math.Min(inputs, k + (W.HasScales ? ScaleBlock : Block));
-            V a00 = O.Zero, a01 = O.Zero, a10 = O.Zero, a11 = O.Zero, a20 = O.Zero, a21 = O.Zero, a30 = O.Zero, a31 = O.Zero;
-            for (; k < end; k += PackedWeight.Group)
-            {
-                V u0 = W.Load<O, V>(w0, 0), u1 = W.Load<O, V>(w1, 0);
-                V v = O.Broadcast(x0[k]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 1);
-                u1 = W.Load<O, V>(w1, 1);
-                v = O.Broadcast(x0[k + 1]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 1]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 1]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 1]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 2);
-                u1 = W.Load<O, V>(w1, 2);
-                v = O.Broadcast(x0[k + 2]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 2]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 2]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 2]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 3);
-                u1 = W.Load<O, V>(w1, 3);
-                v = O.Broadcast(x0[k + 3]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 3]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 3]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 3]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 4);
-                u1 = W.Load<O, V>(w1, 4);
-                v = O.Broadcast(x0[k + 4]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 4]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 4]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 4]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 5);
-                u1 = W.Load<O, V>(w1, 5);
-                v = O.Broadcast(x0[k + 5]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 5]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 5]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 5]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 6);
-                u1 = W.Load<O, V>(w1, 6);
-                v = O.Broadcast(x0[k + 6]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 6]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 6]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 6]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                u0 = W.Load<O, V>(w0, 7);
-                u1 = W.Load<O, V>(w1, 7);
-                v = O.Broadcast(x0[k + 7]);
-                a00 = O.Fma(u0, v, a00);
-                a01 = O.Fma(u1, v, a01);
-                v = O.Broadcast(x1[k + 7]);
-                a10 = O.Fma(u0, v, a10);
-                a11 = O.Fma(u1, v, a11);
-                v = O.Broadcast(x2[k + 7]);
-                a20 = O.Fma(u0, v, a20);
-                a21 = O.Fma(u1, v, a21);
-                v = O.Broadcast(x3[k + 7]);
-                a30 = O.Fma(u0, v, a30);
-                a31 = O.Fma(u1, v, a31);
-                Prefetch<W>(w0);
-                Prefetch<W>(w1);
-                w0 += step;
-                w1 += step;
-            }
-            V f0 = Factor<W>(s0), f1 = Factor<W>(s1);
-            s0 += scaleStep;
-            s1 += scaleStep;
-            O.Store(Add<W>(a00, f0, O.Load(sums)), sums);
-            O.Store(Add<W>(a01, f1, O.Load(sums + O.Count)), sums + O.Count);
-            O.Store(Add<W>(a10, f0, O.Load(sums + 2 * O.Count)), sums + 2 * O.Count);
-            O.Store(Add<W>(a11, f1, O.Load(sums + 3 * O.Count)), sums + 3 * O.Count);
-            O.Store(Add<W>(a20, f0, O.Load(sums + 4 * O.Count)), sums + 4 * O.Count);
-            O.Store(Add<W>(a21, f1, O.Load(sums + 5 * O.Count)), sums + 5 * O.Count);
-            O.Store(Add<W>(a30, f0, O.Load(sums + 6 * O.Count)), sums + 6 * O.Count);
-            O.Store(Add<W>(a31, f1, O.Load(sums + 7 * O.Count)), sums + 7 * O.Count);
-        }
     }
 }
