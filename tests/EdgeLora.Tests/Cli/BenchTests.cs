@@ -151,6 +151,21 @@ public sealed class BenchTests : IDisposable
         Assert.Equal([null, null, "not measured: 0.05 seconds were over"], results.Select(r => r.Error));
     }
 
+    [Fact]
+    public void Where_time_runs_out_every_table_has_its_first_cases()
+    {
+        BenchCase Case(string group, string row, string column, double seconds) => new(new(group + row + column, group, row, column, BenchUnit.TokensPerSecond), column == "long" ? 1000 : 1, n =>
+        {
+            Thread.Sleep(20);
+            return n * seconds;
+        });
+        BenchCase[] cases = [Case("a", "base", "short", 1), Case("a", "adapter", "short", 1), Case("a", "base", "long", 1), Case("b", "base", "short", 1), Case("b", "adapter", "short", 1)];
+        // The long prompt is left out for what it would take, the adapters for what was taken.
+        CaseResult[] results = CaseRounds.Run(cases, BenchSettings.Quick with { Seconds = 10, SampleSeconds = 0.5, LimitSeconds = 1.03 }, (_, _) => { }, CancellationToken.None);
+        Assert.Equal(["abaseshort", "bbaseshort"], results.Where(r => r.Samples.Length > 0).Select(r => r.Name.Id).Order());
+        Assert.All(results.Where(r => r.Samples.Length == 0), r => Assert.True(r.LeftOut));
+    }
+
     [Theory]
     [InlineData("--shape 7b", "7b", "15m, 135m, 0.5b, 1b")]
     [InlineData("--type q4_k", "q4_k", "f32, bf16, f16, q8_0, q4_0")]

@@ -34,7 +34,7 @@ internal static class BenchChart
     }
 
     // What fits beside the bars; the table has it whole.
-    private static string Short(string label) => label.Length <= 38 ? label : label[..37] + "…";
+    private static string Short(string label) => label.Length <= 34 ? label : label[..33] + "…";
 
     private static string Text(FormattableString text) => FormattableString.Invariant(text);
 }

@@ -60,7 +60,7 @@ internal static class BenchHtml
         foreach (string line in BenchTables.Lines(device))
             page.Append($"<p{(device.Load is { IsNoisy: true } load && line == load.Describe() ? " class=\"bad\"" : "")}>{Escape(line)}</p>\n");
         foreach (IGrouping<string, CaseResult> failed in device.Cases.Where(c => c.Error is not null).GroupBy(c => c.Error!))
-            page.Append($"<p class=\"bad\">{failed.Count()} cases failed, {Escape(failed.First().Name.Id)} the first: {Escape(failed.Key)}</p>\n");
+            page.Append($"<p class=\"{(failed.First().LeftOut ? "about" : "bad")}\">{failed.Count()} cases {(failed.First().LeftOut ? "left out" : "failed")}, {Escape(failed.First().Name.Id)} the first: {Escape(failed.Key)}</p>\n");
         foreach (IGrouping<string, CaseResult> group in device.Cases.GroupBy(c => c.Name.Group))
         {
             page.Append($"<h3>{Escape(group.Key)}</h3>\n<div class=\"charts\">\n");
@@ -83,7 +83,7 @@ internal static class BenchHtml
         {
             page.Append($"<tr><th scope=\"row\">{Escape(result.Name.Row)}</th><td>{(result.Name.Column == result.Name.Unit.Name ? "" : Escape(result.Name.Column))}</td>");
             if (result.Samples.Length == 0)
-                page.Append($"<td colspan=\"7\" class=\"bad\">failed: {Escape(result.Error ?? "")}</td>");
+                page.Append(result.LeftOut ? $"<td colspan=\"7\" class=\"about\">{Escape(result.Error!)}</td>" : $"<td colspan=\"7\" class=\"bad\">failed: {Escape(result.Error ?? "")}</td>");
             else
                 foreach (string cell in new[]
                 {

@@ -53,6 +53,9 @@ internal sealed record CaseResult(CaseName Name, double[] Samples, int Repetitio
     /// <summary>Median; NaN without samples.</summary>
     public double Median => Rounds.MedianOf(Samples);
 
+    /// <summary>True where a time limit left the case out: nothing failed.</summary>
+    public bool LeftOut => Error?.StartsWith(CaseRounds.NotMeasured, StringComparison.Ordinal) == true;
+
     /// <summary>Half the distance between the quartiles, as a part of the median.</summary>
     public double Spread => BenchStatistics.Spread(Samples);
 }

@@ -24,7 +24,7 @@ internal static class BenchTables
         foreach (string line in Lines(device))
             console.WriteLine(line);
         foreach (IGrouping<string, CaseResult> failed in device.Cases.Where(c => c.Error is not null).GroupBy(c => c.Error!))
-            console.WriteLine($"{failed.Count()} cases {(failed.Key.StartsWith(CaseRounds.NotMeasured, StringComparison.Ordinal) ? "left out" : "failed")}, {failed.First().Name.Id} the first: {failed.Key}");
+            console.WriteLine($"{failed.Count()} cases {(failed.First().LeftOut ? "left out" : "failed")}, {failed.First().Name.Id} the first: {failed.Key}");
     }
 
     /// <summary>Bytes, bandwidth and other load, a line each.</summary>
@@ -56,8 +56,8 @@ internal static class BenchTables
     };
 
     /// <summary>A case's median, spread and slow-down.</summary>
-    public static string Cell(DeviceReport device, CaseResult result) => result.Error is { } error
-        ? error.StartsWith(CaseRounds.NotMeasured, StringComparison.Ordinal) ? "-" : "failed"
+    public static string Cell(DeviceReport device, CaseResult result) => result.Error is not null
+        ? result.LeftOut ? "-" : "failed"
         : Text($"{Number(result.Median)} ±{result.Spread:P0}{(device.Slowdown(result) is { } slow ? Text($"  {slow:0.00}×") : "")}");
 
     /// <summary>A size for people.</summary>

@@ -38,9 +38,10 @@ internal static class CaseRounds
         }
         void Taken() => progress(++done, Math.Max(done, most));
         long start = Stopwatch.GetTimestamp();
-        for (int i = 0; i < cases.Count; i++)
+        foreach (int i in ByImportance(cases))
         {
-            if (Stopwatch.GetElapsedTime(start).TotalSeconds > settings.LimitSeconds)
+            double elapsed = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            if (elapsed + Foreseen(cases, repetitions, first, i) > settings.LimitSeconds)
                 errors[i] = string.Create(CultureInfo.InvariantCulture, $"{NotMeasured}: {settings.LimitSeconds} seconds were over");
             Try(i, c => ((repetitions[i], first[i]) = c.Calibrate(settings.SampleSeconds)).Item2);
             Taken();
@@ -52,6 +53,26 @@ internal static class CaseRounds
             ? new CaseResult(c.Name, [], 0, error)
             : new CaseResult(c.Name, [.. rounds[i].Seconds.Select(s => c.Sample(repetitions[i], s))], repetitions[i], null, c.BytesPerToken?.Invoke()))];
     }
+
+    // The corner of every table first, then outwards: where a time limit leaves cases out, each table has some.
+    private static IEnumerable<int> ByImportance(IReadOnlyList<BenchCase> cases)
+    {
+        static int IndexOf(Dictionary<string, List<string>> lists, string group, string item)
+        {
+            if (!lists.TryGetValue(group, out List<string>? known))
+                lists[group] = known = [];
+            if (!known.Contains(item))
+                known.Add(item);
+            return known.IndexOf(item);
+        }
+        Dictionary<string, List<string>> rows = [], columns = [];
+        return [.. cases.Select((c, i) => (Row: IndexOf(rows, c.Name.Group, c.Name.Row), Column: IndexOf(columns, c.Name.Group, c.Name.Column), i)).OrderBy(c => c.Row).ThenBy(c => c.Column).Select(c => c.i)];
+    }
+
+    // One repetition at the pace of another case of its table; 0 where there is none yet. A device may be so slow that a single prompt takes minutes.
+    private static double Foreseen(IReadOnlyList<BenchCase> cases, int[] repetitions, double[] first, int index) => Enumerable.Range(0, cases.Count)
+        .Where(j => repetitions[j] > 0 && cases[j].Name.Unit.Rate && cases[j].Name.Group == cases[index].Name.Group)
+        .Select(j => first[j] / repetitions[j] / cases[j].Work * cases[index].Work).DefaultIfEmpty(0).Min();
 
     /// <summary>An exception in words. Whatever a device's driver or backend throws is a result, so the type is told where the message alone may say little.</summary>
     public static string Describe(Exception e) => e is NotSupportedException or ModelFileException or InvalidOperationException ? e.Message : $"{e.GetType().Name}: {e.Message}";
