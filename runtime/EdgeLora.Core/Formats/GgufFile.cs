@@ -111,7 +111,7 @@ public sealed class GgufFile : IDisposable
 
     /// <summary>
     /// The tensor in its stored form: a view of the mapped file (of a swapped copy for a big-endian file).
-    /// Throws <see cref="ModelFileException"/> when it is absent or of a type that is not read (Q8_K, …).
+    /// Throws <see cref="ModelFileException"/> when it is absent or of a type that is not read (Q2_0).
     /// </summary>
     public Tensor Tensor(string name)
     {

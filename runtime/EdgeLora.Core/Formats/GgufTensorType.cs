@@ -21,7 +21,7 @@ public sealed record GgufTensorType(uint Id, string Name, int BlockSize, int Blo
         new(39, "MXFP4", 32, 17, DType.MXFP4), new(16, "IQ2_XXS", 256, 66, DType.IQ2_XXS), new(17, "IQ2_XS", 256, 74, DType.IQ2_XS), new(18, "IQ3_XXS", 256, 98, DType.IQ3_XXS),
         new(19, "IQ1_S", 256, 50, DType.IQ1_S), new(21, "IQ3_S", 256, 110, DType.IQ3_S), new(22, "IQ2_S", 256, 82, DType.IQ2_S), new(29, "IQ1_M", 256, 56, DType.IQ1_M),
         new(34, "TQ1_0", 256, 54, DType.TQ1_0), new(35, "TQ2_0", 256, 66, DType.TQ2_0), new(40, "NVFP4", 64, 36, DType.NVFP4), new(41, "Q1_0", 128, 18, DType.Q1_0),
-        new(9, "Q8_1", 32, 36), new(15, "Q8_K", 256, 292),
+        new(9, "Q8_1", 32, 36, DType.Q8_1), new(15, "Q8_K", 256, 292, DType.Q8_K), new(42, "Q2_0", 64, 18),
     ];
 
     /// <summary>The type numbered <paramref name="id"/>; false for a number that ggml does not have.</summary>

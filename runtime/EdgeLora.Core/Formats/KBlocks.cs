@@ -7,10 +7,11 @@ namespace EdgeLora.Core;
 //   Q3_K: u8 h[32], u8 q[64], u8 s[12], f16 d;           16 groups of 16: x = d·(s − 32)·q, q of 3 bits less 4
 //   Q4_K: f16 d, f16 min, u8 sm[12], u8 q[128];           8 groups of 32: x = d·s·q − min·m
 //   Q5_K: f16 d, f16 min, u8 sm[12], u8 h[32], u8 q[128]; the same with q of 5 bits
+//   Q8_K: f32 d, i8 q[256], i16 sums[16];                x = d·q
 //   Q6_K: u8 q[128], u8 h[64], i8 s[16], f16 d;          16 groups of 16: x = d·s·(q − 32)
 // Every product is rounded in ggml's order.
 
-/// <summary>The GGUF block types of 256 elements with scales of scales, the K family: reading, scalar.</summary>
+/// <summary>The GGUF block types of 256 elements with scales of scales, the K family: reading, scalar. Writing is <see cref="KBlockWriter"/>.</summary>
 internal static class KBlocks
 {
     /// <summary>Elements in a block.</summary>
@@ -90,6 +91,14 @@ internal static class KBlocks
             for (int i = 0; i < 32; i++)
                 destination[part * 32 + i] = d * (sbyte)scales[i / 16] * ((q[i] >> shift & 15 | (h[i] >> quarter * 2 & 3) << 4) - 32);
         }
+    }
+
+    /// <summary>One Q8_K block (292 bytes) to 256 floats.</summary>
+    public static void ReadQ8(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        float d = BinaryPrimitives.ReadSingleLittleEndian(block);
+        for (int i = 0; i < BlockSize; i++)
+            destination[i] = d * (sbyte)block[4 + i];
     }
 
     // Six bits of eight scales and eight minimums in 12 bytes: the first four of each lie in bytes 0..3 and 4..7,

@@ -8,12 +8,12 @@ namespace EdgeLora.Core;
 //   NVFP4:  u8 s[4], u8 q[32];                    64 elements, 4 groups of 16 whose first 8 are low nibbles: x = s/2·t[q], s an e4m3 without its sign, MXFP4's table
 //   MXFP4:  u8 e, u8 q[16];                       32 elements: x = 2^(e − 128)·t[q], the table twice the values of e2m1
 
-/// <summary>The GGUF block types whose nibbles index a table of values: reading, scalar.</summary>
+/// <summary>The GGUF block types whose nibbles index a table of values: reading, scalar. Writing is <see cref="TableBlockWriter"/>.</summary>
 internal static class TableBlocks
 {
-    private static ReadOnlySpan<sbyte> NonLinear => [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    internal static ReadOnlySpan<sbyte> NonLinear => [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-    private static ReadOnlySpan<sbyte> DoubledE2M1 => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+    internal static ReadOnlySpan<sbyte> DoubledE2M1 => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
     /// <summary>One IQ4_NL block (18 bytes) to 32 floats.</summary>
     public static void ReadIQ4_NL(ReadOnlySpan<byte> block, Span<float> destination) =>
@@ -32,12 +32,7 @@ internal static class TableBlocks
     }
 
     /// <summary>One MXFP4 block (17 bytes) to 32 floats.</summary>
-    public static void ReadMxfp4(ReadOnlySpan<byte> block, Span<float> destination)
-    {
-        // The two smallest powers are subnormal.
-        uint bits = block[0] < 2 ? 0x00200000u << block[0] : (uint)(block[0] - 1) << 23;
-        Read(DoubledE2M1, BitConverter.UInt32BitsToSingle(bits), block[1..], destination);
-    }
+    public static void ReadMxfp4(ReadOnlySpan<byte> block, Span<float> destination) => Read(DoubledE2M1, HalfOfE8M0(block[0]), block[1..], destination);
 
     /// <summary>One NVFP4 block (36 bytes) to 64 floats.</summary>
     public static void ReadNvfp4(ReadOnlySpan<byte> block, Span<float> destination)
@@ -54,8 +49,11 @@ internal static class TableBlocks
         }
     }
 
+    // The two smallest powers are subnormal.
+    internal static float HalfOfE8M0(byte e) => BitConverter.UInt32BitsToSingle(e < 2 ? 0x00200000u << e : (uint)(e - 1) << 23);
+
     // 0x7F, a NaN, is 0.
-    private static float HalfOfE4M3(byte bits)
+    internal static float HalfOfE4M3(byte bits)
     {
         int exponent = bits >> 3 & 15, mantissa = bits & 7;
         float value = exponent == 0 ? MathF.ScaleB(mantissa, -9) : MathF.ScaleB(1 + mantissa / 8f, exponent - 7);

@@ -8,7 +8,7 @@ namespace EdgeLora.Core;
 //   TQ1_0: u8 q[48], u8 h[4], f16 d; 256 elements: x = (t − 1)·d; a byte is a fraction of 256 whose first digits to base 3 are five elements (of h: four),
 //          first digits first: of 32 bytes, of 16, of the four of h
 
-/// <summary>The GGUF block types of one or two bits: a sign, or −1, 0 and 1. Reading, scalar.</summary>
+/// <summary>The GGUF block types of one or two bits: a sign, or −1, 0 and 1. Reading and writing, scalar; writing is ggml's quantize_row_*_ref.</summary>
 internal static class TernaryBlocks
 {
     /// <summary>One Q1_0 block (18 bytes) to 128 floats.</summary>
@@ -42,5 +42,58 @@ internal static class TernaryBlocks
         for (int n = 0; n < digits; n++, power *= 3)
             for (int i = 0; i < bytes.Length; i++)
                 destination[n * bytes.Length + i] = ((byte)(bytes[i] * power) * 3 / 256 - 1) * d;
+    }
+
+    /// <summary>128 finite floats to one Q1_0 block (18 bytes): the mean magnitude and the signs.</summary>
+    public static void WriteQ1_0(ReadOnlySpan<float> x, Span<byte> block)
+    {
+        float sum = 0;
+        block.Clear();
+        for (int i = 0; i < 128; i++)
+        {
+            sum += MathF.Abs(x[i]);
+            if (x[i] >= 0)
+                block[2 + i / 8] |= (byte)(1 << i % 8);
+        }
+        QuantBlocks.WriteScale(block, sum / 128);
+    }
+
+    /// <summary>256 finite floats to one TQ1_0 block (54 bytes).</summary>
+    public static void WriteTQ1_0(ReadOnlySpan<float> x, Span<byte> block)
+    {
+        float inverse = WriteLargest(x, block[52..]);
+        PackDigits(x, inverse, 5, block[..32]);
+        PackDigits(x[160..], inverse, 5, block.Slice(32, 16));
+        PackDigits(x[240..], inverse, 4, block.Slice(48, 4));
+    }
+
+    /// <summary>256 finite floats to one TQ2_0 block (66 bytes).</summary>
+    public static void WriteTQ2_0(ReadOnlySpan<float> x, Span<byte> block)
+    {
+        float inverse = WriteLargest(x, block[64..]);
+        block[..64].Clear();
+        for (int i = 0; i < 256; i++)
+            block[i / 128 * 32 + i % 32] |= (byte)(Digit(x[i], inverse) << i % 128 / 32 * 2);
+    }
+
+    private static float WriteLargest(ReadOnlySpan<float> x, Span<byte> to)
+    {
+        float d = MathF.Abs(ScaleSearch.Extreme(x));
+        QuantBlocks.WriteScale(to, d);
+        return QuantBlocks.Inverse(d);
+    }
+
+    private static int Digit(float x, float inverse) => (int)MathF.Round(x * inverse, MidpointRounding.AwayFromZero) + 1;
+
+    private static void PackDigits(ReadOnlySpan<float> x, float inverse, int digits, Span<byte> bytes)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+        {
+            int value = 0;
+            for (int n = 0; n < 5; n++)
+                value = value * 3 + (n < digits ? Digit(x[n * bytes.Length + i], inverse) : 0);
+            // Rounded up, so that multiplying takes the digits out again.
+            bytes[i] = (byte)((value * 256 + 242) / 243);
+        }
     }
 }

@@ -91,21 +91,25 @@ public enum DType
     IQ1_S,
     /// <summary>GGUF IQ1_M: 256 elements, points of 8 of a grid of 2048 with finer scales (56 bytes).</summary>
     IQ1_M,
+    /// <summary>GGUF Q8_1: 32 elements = f16 scale, f16 sum (not read), 32 int8 (36 bytes). ggml has it for activations.</summary>
+    Q8_1,
+    /// <summary>GGUF Q8_K: 256 elements = F32 scale, 256 int8, 16 sums of int16 (not read) (292 bytes). ggml has it for activations.</summary>
+    Q8_K,
 }
 
 /// <summary>Sizes of <see cref="DType"/>.</summary>
 public static class DTypes
 {
     /// <summary>What <see cref="IsWeight"/> takes, for messages.</summary>
-    public const string Weights = "F32, F16, BF16 or a quantised type of GGUF other than Q8_1 and Q8_K";
+    public const string Weights = "F32, F16, BF16 or a quantised type of GGUF";
 
     /// <summary>Elements in one block: 32, 64, 128 or 256 for GGUF's quantised types, 2 for F4, 4 for F6, else 1. Rows are whole blocks.</summary>
     public static int BlockSize(this DType type) => type switch
     {
-        DType.Q8_0 or DType.Q4_0 or DType.Q4_1 or DType.Q5_0 or DType.Q5_1 or DType.IQ4_NL or DType.MXFP4 => 32,
+        DType.Q8_0 or DType.Q4_0 or DType.Q4_1 or DType.Q5_0 or DType.Q5_1 or DType.IQ4_NL or DType.MXFP4 or DType.Q8_1 => 32,
         DType.NVFP4 => 64,
         DType.Q1_0 => 128,
-        DType.Q2_K or DType.Q3_K or DType.Q4_K or DType.Q5_K or DType.Q6_K or DType.IQ4_XS or DType.TQ1_0 or DType.TQ2_0 => 256,
+        DType.Q2_K or DType.Q3_K or DType.Q4_K or DType.Q5_K or DType.Q6_K or DType.IQ4_XS or DType.TQ1_0 or DType.TQ2_0 or DType.Q8_K => 256,
         DType.IQ2_XXS or DType.IQ2_XS or DType.IQ2_S or DType.IQ3_XXS or DType.IQ3_S or DType.IQ1_S or DType.IQ1_M => 256,
         DType.F6E2M3 or DType.F6E3M2 => 4,
         DType.F4 => 2,
@@ -132,7 +136,7 @@ public static class DTypes
         DType.Q6_K => 210,
         DType.IQ4_XS => 136,
         DType.MXFP4 => 17,
-        DType.NVFP4 => 36,
+        DType.NVFP4 or DType.Q8_1 => 36,
         DType.TQ1_0 => 54,
         DType.TQ2_0 or DType.IQ2_XXS => 66,
         DType.IQ2_XS => 74,
@@ -140,6 +144,7 @@ public static class DTypes
         DType.IQ3_XXS => 98,
         DType.IQ1_S => 50,
         DType.IQ1_M => 56,
+        DType.Q8_K => 292,
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
     };
 

@@ -86,6 +86,12 @@ public static class Dequantize
                 case DType.IQ1_M:
                     LatticeBlocks.ReadIQ1_M(b, destination.Slice(i, KBlocks.BlockSize));
                     break;
+                case DType.Q8_1:
+                    QuantBlocks.ReadQ8_1(b, destination.Slice(i, 32));
+                    break;
+                case DType.Q8_K:
+                    KBlocks.ReadQ8(b, destination.Slice(i, KBlocks.BlockSize));
+                    break;
                 default:
                     destination[i] = Element(type, b);
                     break;

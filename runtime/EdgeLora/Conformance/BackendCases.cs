@@ -175,11 +175,13 @@ public static class BackendCases
             DType.IQ2_XXS or DType.IQ2_XS or DType.IQ2_S => (0, 1, 0.01f),
             DType.IQ3_XXS or DType.IQ3_S => (0, 1, 3e-3f),
             DType.IQ1_S => (0, 1, 0.1f),
-            DType.MXFP4 or DType.NVFP4 or DType.IQ1_M => (0, 0, 0),
+            DType.MXFP4 or DType.NVFP4 or DType.IQ1_M or DType.Q8_K => (0, 0, 0),
             _ => (0, 1, 0.2f),
         };
         if (type == DType.MXFP4)
             block[0] = (byte)random.Next(120, 127);
+        if (type == DType.Q8_K)
+            BinaryPrimitives.WriteSingleLittleEndian(block, ((float)random.NextDouble() - 0.5f) * 0.01f);
         for (int i = 0; type == DType.NVFP4 && i < 4; i++)
             block[i] = (byte)random.Next(0x10, 0x2C);
         // The nibbles of a half, here 2^-7 to 2^-3, lie on top of four 16-bit numbers, the lowest first.

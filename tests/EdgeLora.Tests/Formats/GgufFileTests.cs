@@ -152,15 +152,15 @@ public sealed class GgufFileTests : IDisposable
     public void Tensors_of_types_that_are_not_read_are_listed_and_refused_when_asked_for()
     {
         string path = Path.Combine(_folder, "odd.gguf");
-        RetypedGguf.Write(SharedFolder.Require("fixtures/gguf/llama/llama-F32.gguf"), path, ("blk.1.ffn_down.weight", 15), ("blk.0.attn_k.weight", 9));
+        RetypedGguf.Write(SharedFolder.Require("fixtures/gguf/llama/llama-F32.gguf"), path, ("blk.1.ffn_down.weight", 42), ("blk.0.attn_k.weight", 42));
         using GgufFile file = GgufFile.Open(path);
         Assert.True(file.TryGetInfo("blk.1.ffn_down.weight", out GgufTensorInfo? info));
-        Assert.Equal(("Q8_K", new Shape(64, 256), 64L * 292), (info.TypeName, info.Shape, info.ByteLength));
+        Assert.Equal(("Q2_0", new Shape(64, 256), 64L * 4 * 18), (info.TypeName, info.Shape, info.ByteLength));
         Assert.Equal(DType.F32, file.Tensor("blk.0.attn_q.weight").Type);
         string one = Assert.Throws<ModelFileException>(() => file.Tensor("blk.1.ffn_down.weight")).Message;
         Assert.Contains("odd.gguf", one, StringComparison.Ordinal);
         Assert.Contains("blk.1.ffn_down.weight", one, StringComparison.Ordinal);
-        Assert.Contains("Q8_K", one, StringComparison.Ordinal);
+        Assert.Contains("Q2_0", one, StringComparison.Ordinal);
         IReadOnlyList<string> all = Assert.Throws<ModelFileException>(() => file.ToTensorFile()).Faults;
         Assert.Equal(2, all.Count);
     }

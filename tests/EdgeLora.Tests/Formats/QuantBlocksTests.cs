@@ -9,7 +9,10 @@ public sealed class QuantBlocksTests
 {
     private const string Ggml = "fixtures/quants/ggml/";
 
-    [Theory, InlineData("f16", DType.F16), InlineData("bf16", DType.BF16), InlineData("q8_0", DType.Q8_0), InlineData("q4_0", DType.Q4_0)]
+    public static TheoryData<DType> WrittenBlocks => [.. Enum.GetValues<DType>().Where(t => t.BlockSize() > 4 && QuantBlocks.CanWrite(t))];
+
+    [Theory, InlineData("f16", DType.F16), InlineData("bf16", DType.BF16), InlineData("q8_0", DType.Q8_0), InlineData("q4_0", DType.Q4_0), InlineData("q4_1", DType.Q4_1),
+        InlineData("q5_0", DType.Q5_0), InlineData("q5_1", DType.Q5_1), InlineData("tq1_0", DType.TQ1_0), InlineData("tq2_0", DType.TQ2_0), InlineData("mxfp4", DType.MXFP4)]
     public void Writing_gives_the_reference_library_s_bytes(string name, DType type)
     {
         using TensorFile file = Safetensors.Open(SharedFolder.Require(Ggml + name + ".safetensors"));
@@ -58,25 +61,52 @@ public sealed class QuantBlocksTests
         Assert.Equal(Enum.GetValues<DType>().Where(t => t.IsWeight() && t != DType.F32), seen.Order());
     }
 
-    [Theory, InlineData(DType.Q8_0), InlineData(DType.Q4_0)]
-    public void Subnormal_blocks_become_zeros(DType type)
+    [Theory, InlineData("q2_k", DType.Q2_K), InlineData("q3_k", DType.Q3_K), InlineData("q4_k", DType.Q4_K), InlineData("q5_k", DType.Q5_K), InlineData("q6_k", DType.Q6_K),
+        InlineData("iq4_nl", DType.IQ4_NL), InlineData("iq4_xs", DType.IQ4_XS), InlineData("nvfp4", DType.NVFP4), InlineData("q1_0", DType.Q1_0)]
+    public void Searched_scales_err_no_more_than_the_reference_library_s(string name, DType type)
     {
-        float[] x = [.. Enumerable.Range(0, 32).Select(i => i % 2 == 0 ? 1e-40f : -1e-40f)];
-        Assert.All(QuantBlocks.ToTensor("w", type, new Shape(32), x).ToFloats(), y => Assert.Equal(0f, y));
+        using TensorFile file = Safetensors.Open(SharedFolder.Require(Ggml + "by_ggml_" + name + ".safetensors"));
+        Tensor input = file.Tensors["input"], expected = file.Tensors["expected"];
+        int width = input.Shape.Columns;
+        float[] found = QuantBlocks.ToTensor("w", type, input.Shape, input.Floats).ToFloats();
+        for (int row = 0; row < input.Shape.Rows; row++)
+        {
+            double ours = Error(found.AsSpan(row * width, width), input.Floats.Slice(row * width, width)), theirs = Error(expected.Floats.Slice(row * width, width), input.Floats.Slice(row * width, width));
+            Assert.True(ours <= theirs * 1.001 + 1e-9, $"{name} row {row}: {ours:g6}, the reference library {theirs:g6}");
+        }
     }
 
-    [Theory, InlineData(DType.Q8_0, 65504f * 127), InlineData(DType.Q4_0, 65504f * 8)]
+    [Theory, MemberData(nameof(WrittenBlocks))]
+    public void Subnormal_blocks_become_zeros(DType type)
+    {
+        float[] x = [.. Enumerable.Range(0, 256).Select(i => i % 2 == 0 ? 1e-40f : -1e-40f)];
+        Assert.All(QuantBlocks.ToTensor("w", type, new Shape(256), x).ToFloats(), y => Assert.Equal(0f, y));
+    }
+
+    [Theory, InlineData(DType.Q8_0, 65504f * 127), InlineData(DType.Q4_0, 65504f * 8), InlineData(DType.Q5_0, 65504f * 16), InlineData(DType.Q4_1, 65504f * 15), InlineData(DType.Q5_1, 65504f * 31),
+        InlineData(DType.Q2_K, 65504f * 45), InlineData(DType.Q3_K, 65504f * 4 * 32), InlineData(DType.Q4_K, 65504f * 15 * 63), InlineData(DType.Q5_K, 65504f * 31 * 63), InlineData(DType.Q6_K, 65504f * 32 * 128),
+        InlineData(DType.IQ4_NL, 65504f * 127), InlineData(DType.IQ4_XS, 65504f * 127 * 32), InlineData(DType.NVFP4, 448f * 6), InlineData(DType.Q1_0, 65504f * 128), InlineData(DType.TQ1_0, 65504f),
+        InlineData(DType.TQ2_0, 65504f)]
     public void A_scale_past_f16_is_refused_by_name(DType type, float largest)
     {
-        float[] x = new float[64];
-        x[40] = largest;
-        QuantBlocks.ToTensor("fits", type, new Shape(2, 32), x);
-        foreach (float bad in new[] { largest * 1.01f, -largest * 1.01f, float.PositiveInfinity, float.NaN })
+        float[] x = new float[512];
+        x[300] = largest * 0.9f;
+        QuantBlocks.ToTensor("fits", type, new Shape(2, 256), x);
+        foreach (float bad in new[] { largest * 1.2f, -largest * 1.2f, float.PositiveInfinity, float.NaN })
         {
-            x[40] = bad;
-            string message = Assert.Throws<OverflowException>(() => QuantBlocks.ToTensor("blk.0.w", type, new Shape(2, 32), x)).Message;
+            x[300] = bad;
+            string message = Assert.Throws<OverflowException>(() => QuantBlocks.ToTensor("blk.0.w", type, new Shape(2, 256), x)).Message;
             Assert.Contains("blk.0.w", message, StringComparison.Ordinal);
+            Assert.Contains(float.IsFinite(bad) ? "the block of element 2" : "element 300", message, StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public void Infinities_are_refused_by_every_block_type()
+    {
+        foreach (DType type in WrittenBlocks.Select(r => r.Data))
+            foreach (float bad in new[] { float.NegativeInfinity, float.NaN })
+                Assert.Contains("element 7", Assert.Throws<OverflowException>(() => QuantBlocks.ToTensor("w", type, new Shape(256), [.. Enumerable.Range(0, 256).Select(i => i == 7 ? bad : i)])).Message, StringComparison.Ordinal);
     }
 
     // The scale's own rounding to f16 adds up to 127/2048 and 8/2048 of a step.
@@ -100,6 +130,14 @@ public sealed class QuantBlocksTests
         Assert.Throws<ArgumentException>(() => QuantBlocks.FromFloats(DType.Q8_0, new float[40], new byte[68]));
         Assert.Throws<ArgumentException>(() => QuantBlocks.ToTensor("w", DType.Q4_0, new Shape(2, 16), new float[32]));
         Assert.Throws<NotSupportedException>(() => QuantBlocks.FromFloats(DType.I8, new float[1], new byte[1]));
+    }
+
+    private static double Error(ReadOnlySpan<float> found, ReadOnlySpan<float> expected)
+    {
+        double sum = 0;
+        for (int i = 0; i < found.Length; i++)
+            sum += Math.Pow((double)found[i] - expected[i], 2);
+        return Math.Sqrt(sum / found.Length);
     }
 
     private static void AssertSameBits(string name, DType type, ReadOnlySpan<byte> bytes, ReadOnlySpan<float> expected)
