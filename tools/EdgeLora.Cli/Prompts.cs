@@ -54,4 +54,18 @@ internal static class Prompts
             writer.WriteStringValue(text);
         writer.WriteEndArray();
     }
+
+    /// <summary>Writes one fact of a report: a text, texts, a number, a flag.</summary>
+    public static void WriteFact(this Utf8JsonWriter writer, string name, object value)
+    {
+        switch (value)
+        {
+            case bool flag: writer.WriteBoolean(name, flag); break;
+            case int number: writer.WriteNumber(name, number); break;
+            case long number: writer.WriteNumber(name, number); break;
+            case double number when double.IsFinite(number): writer.WriteNumber(name, number); break;
+            case IReadOnlyList<string> texts: writer.WriteTexts(name, texts); break;
+            default: writer.WriteString(name, System.Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)); break;
+        }
+    }
 }

@@ -6,7 +6,7 @@ namespace EdgeLora.Core;
 /// </summary>
 public static class OnnxLowRank
 {
-    private const string EndingA = ".lora_A.MatMul.weight", EndingB = ".lora_B.MatMul.weight", Layers = "model.layers.", Attention = ".self_attn.", OnnxAttention = ".attn.";
+    private const string Title = "an .onnx_adapter file", EndingA = ".lora_A.MatMul.weight", EndingB = ".lora_B.MatMul.weight", Layers = "model.layers.", Attention = ".self_attn.", OnnxAttention = ".attn.";
 
     // Olive leaves out the operator where the graph came from torch's exporter.
     private static readonly (string Ending, PeftPart Part)[] s_endings = [(EndingA, PeftPart.A), (EndingB, PeftPart.B), (".lora_A.weight", PeftPart.A), (".lora_B.weight", PeftPart.B)];
@@ -48,71 +48,47 @@ public static class OnnxLowRank
         return PeftAdapter.Create(path, Config(path, ranks), tensors);
     }
 
-    /// <summary>Writes an adapter's pairs. Throws <see cref="ModelFileException"/> naming everything of it that graph inputs cannot hold: they add s·B·A to linear layers and nothing else.</summary>
+    /// <summary>What graph inputs cannot hold: they add s·B·A to linear layers and nothing else. The scale always goes into B.</summary>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="type">F32 or F16: the type of the graph's inputs; null: as the tensors are, F32 for other types.</param>
+    public static AdapterVerdict Judge(PeftAdapter adapter, DType? type = null)
+    {
+        List<string> refusals = [];
+        AdapterContents.Refuse(adapter, AdapterTraits.None, Title, refusals);
+        List<LowRankPair> pairs = [.. LowRankPair.Of(adapter, refusals).Where(p => !p.IsEmbedding)];
+        if (pairs.Count == 0 && refusals.Count == 0)
+            refusals.Add("holds no low-rank pair");
+        return new(ScaleFold.Rounding(pairs.Select(p => (p, p.Scale, TypeOf(p.B, type))), Title), refusals);
+    }
+
+    /// <summary>Writes an adapter's pairs, with every scale in B. Throws <see cref="ModelFileException"/> naming what <see cref="Judge"/> refuses.</summary>
     /// <param name="path">The file.</param>
     /// <param name="adapter">What is written.</param>
-    /// <param name="type">F32 or F16: the type of the graph's inputs.</param>
+    /// <param name="type">F32 or F16: the type of the graph's inputs; null: as the tensors are, F32 for other types.</param>
     /// <param name="cancellation">Stops between two tensors; nothing is left behind.</param>
-    public static void Write(string path, PeftAdapter adapter, DType type = DType.F32, CancellationToken cancellation = default)
+    public static void Write(string path, PeftAdapter adapter, DType? type = null, CancellationToken cancellation = default)
     {
-        if (type is not (DType.F32 or DType.F16))
+        if (type is not (null or DType.F32 or DType.F16))
             throw new ArgumentException($"{type}: expected F32 or F16");
-        FaultList faults = new(adapter.FilePath);
-        CheckMethod(adapter.Config, faults);
+        new AdapterVerdict([], Judge(adapter, type).Refusals).Demand(adapter.FilePath, fold: true);
         List<Tensor> tensors = [];
-        foreach (PeftModule module in adapter.Modules.Values)
+        foreach (LowRankPair pair in LowRankPair.Of(adapter, []))
         {
-            foreach (PeftPart part in module.Parts.Keys)
-                // A frozen copy of the base's own weight says nothing.
-                if (part is not (PeftPart.A or PeftPart.B or PeftPart.BaseWeight))
-                    faults.Add($"{module.Name}.{PeftAdapter.LabelOf(part)}: an {OnnxAdapter.Extension} file cannot hold it");
-            if (module[PeftPart.A] is { } a && module[PeftPart.B] is { } b)
-                Add(tensors, module.Name, a, b, adapter.Config, type, faults);
-            else if (module[PeftPart.A] is not null || module[PeftPart.B] is not null)
-                faults.Add($"{module.Name}.{PeftAdapter.LabelOf(module[PeftPart.A] is null ? PeftPart.A : PeftPart.B)}: is missing");
+            Add(pair.A, 1, PeftPart.A, pair.Module);
+            Add(pair.B, pair.Scale, PeftPart.B, pair.Module);
         }
-        if (tensors.Count == 0 && faults.Count == 0)
-            faults.Add("holds no low-rank pair");
-        faults.ThrowIfAny();
         OnnxAdapter.Write(path, tensors, cancellation: cancellation);
+
+        void Add(Tensor tensor, double factor, PeftPart part, string module)
+        {
+            DType stored = TypeOf(tensor, type);
+            ScaleFold.Require(tensor, factor, stored, $"{module}.{PeftAdapter.LabelOf(part)}", adapter.FilePath);
+            Shape turned = new(tensor.Shape[1], tensor.Shape[0]);
+            tensors.Add(new(NameOf(module, part), stored, turned, new ComputedStorage(stored.Bytes(turned.Elements), () => ScaleFold.Apply(tensor, factor, stored).Transposed())));
+        }
     }
 
-    private static void CheckMethod(PeftConfig config, FaultList faults)
-    {
-        void Check(bool holds, string what)
-        {
-            if (!holds)
-                faults.Add($"{PeftConfigReader.FileName}: {what}: an {OnnxAdapter.Extension} file cannot hold it");
-        }
-        Check(config.PeftType == "LORA", $"peft_type {config.PeftType}");
-        Check(!config.UseDora, "use_dora");
-        Check(config.Residual == PeftResidual.None, "init_lora_weights that changed the base");
-        Check(config.InvocationTokens is null, "alora_invocation_tokens");
-        Check(config.LayerReplication is null, "layer_replication");
-        Check(config.ModulesToSave.Count == 0, "modules_to_save");
-        Check(config.TokenRows.Count == 0, "trainable_token_indices");
-        Check(config.Bias == PeftBias.None, "bias");
-        Check(!config.LoraBias, "lora_bias");
-    }
-
-    private static void Add(List<Tensor> tensors, string module, Tensor a, Tensor b, PeftConfig config, DType type, FaultList faults)
-    {
-        if (a.Shape.Rank != 2 || b.Shape.Rank != 2 || a.Shape[0] != b.Shape[1] || a.Shape[0] < 1)
-        {
-            faults.Add($"{module}: expected A [rank, inputs] and B [outputs, rank], found {a.Shape} and {b.Shape}");
-            return;
-        }
-        float scale = (float)config.ScaleOf(module, (int)a.Shape[0]);
-        foreach ((Tensor tensor, PeftPart part) in new[] { (a, PeftPart.A), (b, PeftPart.B) })
-        {
-            float[] values = tensor.ToFloats();
-            for (int i = 0; part == PeftPart.B && i < values.Length; i++)
-                values[i] *= scale;
-            if (type == DType.F16 && Array.Exists(values, v => float.IsFinite(v) && !Half.IsFinite((Half)v)))
-                faults.Add($"{module}.{PeftAdapter.LabelOf(part)}: holds numbers too large for F16");
-            tensors.Add(QuantBlocks.ToTensor(NameOf(module, part), type, tensor.Shape, values).Transposed());
-        }
-    }
+    private static DType TypeOf(Tensor tensor, DType? type) => ScaleFold.TypeOf(tensor, type, DType.F32, DType.F16);
 
     // alpha is the rank everywhere: a scale of 1. The commonest rank stands for all, the others are named.
     private static PeftConfig Config(string path, Dictionary<string, int> ranks)

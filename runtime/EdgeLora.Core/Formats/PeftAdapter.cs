@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace EdgeLora.Core;
 
 /// <summary>What one tensor of an adapter is to its module.</summary>
@@ -39,9 +37,9 @@ public sealed record PeftModule(string Name, IReadOnlyDictionary<PeftPart, Tenso
 }
 
 /// <summary>
-/// A PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors (or .bin), or the same two things in one <c>.elora</c> file, or what an <c>.onnx_adapter</c> file holds of them. Tensor names are
+/// An adapter in the neutral form, which is PEFT's: a configuration, and tensors by module and part. Every format of <see cref="AdapterFormats"/> is read into it and written from it. PEFT's tensor names are
 /// <c>base_model.model.MODULE.PART</c>, PART one of the table in this file; the adapter's own name never is in them. Source: huggingface/peft
-/// utils/save_and_load.py, tuners/lora/layer.py. Opened, its tensors are mapped and nothing is checked against a base yet.
+/// utils/save_and_load.py, tuners/lora/layer.py. Opened, nothing is checked against a base yet.
 /// </summary>
 public sealed class PeftAdapter : IDisposable
 {
@@ -116,6 +114,9 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>Fingerprints of the parent and of the base, where the container is <c>.elora</c>; else null.</summary>
     public EdgeAdapterHeader? Header { get; private init; }
 
+    /// <summary>The format that it was read from; null for one that was made in memory.</summary>
+    public AdapterFileFormat? Format { get; internal set; }
+
     /// <summary>Bytes of the tensors' file that <see cref="Write"/> makes.</summary>
     public long WrittenLength => Safetensors.FileLength([.. Tensors.Values.Select(t => (t.Name, t.Type, t.Shape))], s_metadata);
 
@@ -153,23 +154,8 @@ public sealed class PeftAdapter : IDisposable
         return Prefix + module + ending;
     }
 
-    /// <summary>Opens an adapter folder (PEFT's two files, <c>adapter.elora</c>, or <c>adapter.onnx_adapter</c>) or an <c>.elora</c> or <c>.onnx_adapter</c> file. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
-    public static PeftAdapter Open(string path)
-    {
-        if (System.IO.File.Exists(path) && path.EndsWith(EdgeAdapter.Extension, StringComparison.OrdinalIgnoreCase))
-            return OpenEdge(path);
-        if (System.IO.File.Exists(path) && path.EndsWith(OnnxAdapter.Extension, StringComparison.OrdinalIgnoreCase))
-            return OnnxLowRank.Read(path);
-        if (!Directory.Exists(path))
-            throw new ModelFileException(path, "no such adapter folder");
-        if (!IsAdapter(path) && Path.Combine(path, EdgeName) is string edge && System.IO.File.Exists(edge))
-            return OpenEdge(edge);
-        if (!IsAdapter(path) && Path.Combine(path, OnnxName) is string onnx && System.IO.File.Exists(onnx))
-            return OnnxLowRank.Read(onnx);
-        (PeftConfig config, string json) = ReadConfig(path);
-        TensorFile tensors = OpenTensors(path);
-        return Assemble(path, config, json, tensors, tensors);
-    }
+    /// <summary>Opens an adapter of any format of <see cref="AdapterFormats"/>, a file or a folder. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
+    public static PeftAdapter Open(string path) => AdapterFormats.Read(path);
 
     /// <summary>Whether <paramref name="folder"/> holds a PEFT adapter of its own.</summary>
     public static bool IsAdapter(string folder) => System.IO.File.Exists(Path.Combine(folder, PeftConfigReader.FileName));
@@ -193,11 +179,30 @@ public sealed class PeftAdapter : IDisposable
     }
 
     /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
-    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header };
+    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format };
+
+    /// <summary>The same numbers stored as <paramref name="type"/>; null: this adapter itself. It stays the owner: the result is only to be written. Throws <see cref="ModelFileException"/> naming tensors with numbers too large.</summary>
+    public PeftAdapter As(DType? type)
+    {
+        if (type is not { } to || Tensors.Values.All(t => t.Type == to))
+            return this;
+        FaultList faults = new(FilePath);
+        Dictionary<string, Tensor> tensors = [];
+        foreach ((string name, Tensor tensor) in Tensors)
+        {
+            if (tensor.Type is not (DType.F32 or DType.F16 or DType.BF16 or DType.F64))
+                faults.Add($"{name}: is {tensor.Type}, which is not changed to {to}");
+            else
+                ScaleFold.Require(tensor, 1, to, name, FilePath);
+            tensors[name] = tensor.Type == to ? tensor : new(name, to, tensor.Shape, new ComputedStorage(to.Bytes(tensor.Shape.Elements), () => ScaleFold.Apply(tensor, 1, to)));
+        }
+        faults.ThrowIfAny();
+        return Assemble(FilePath, Config, ConfigJson, new(FilePath, tensors, File.Metadata, []), File, Header);
+    }
 
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
     public static string BaseFolder(string adapterFolder) =>
-        Path.GetFullPath(Path.Combine(adapterFolder, ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
+        Path.GetFullPath(Path.Combine(adapterFolder, PeftFormat.ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
 
     /// <summary>The stored layer that each layer runs, as an adapter's layer_replication asks of its base; null: as stored.</summary>
     public static int[]? LayerReplication(string path)
@@ -235,57 +240,10 @@ public sealed class PeftAdapter : IDisposable
         Metadata = File.Metadata,
     }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
 
-    private static PeftAdapter OpenEdge(string path)
-    {
-        EdgeAdapter edge = EdgeAdapter.Read(path);
-        try
-        {
-            PeftConfig config = PeftConfigReader.Parse(path, Encoding.UTF8.GetBytes(edge.Header.ConfigJson));
-            return Assemble(path, config, edge.Header.ConfigJson, edge.File, edge, edge.Header);
-        }
-        catch
-        {
-            edge.Dispose();
-            throw;
-        }
-    }
-
-    private static (PeftConfig Config, string Json) ReadConfig(string folder)
-    {
-        string path = Path.Combine(folder, PeftConfigReader.FileName);
-        if (!System.IO.File.Exists(path))
-            throw new ModelFileException(folder, System.IO.File.Exists(Path.Combine(folder, "adapter.gguf"))
-                ? $"adapter.gguf: GGUF adapters are not read; expected {PeftConfigReader.FileName}, {EdgeName} or {OnnxName}"
-                : $"{PeftConfigReader.FileName} is missing");
-        ReadOnlyMemory<byte> utf8 = Named(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
-        return (PeftConfigReader.Parse(folder, utf8), Encoding.UTF8.GetString(utf8.Span));
-    }
-
-    private static TensorFile OpenTensors(string folder)
-    {
-        string weights = Path.Combine(folder, WeightsName), binary = Path.Combine(folder, BinaryName);
-        if (System.IO.File.Exists(weights))
-            return Named(folder, WeightsName, () => Safetensors.Open(weights));
-        return System.IO.File.Exists(binary)
-            ? Named(folder, BinaryName, () => TorchPickle.Open(binary))
-            : throw new ModelFileException(folder, $"{WeightsName} (or {BinaryName}) is missing");
-    }
-
     private static Tensor Named(PeftConfig config, (string Module, PeftPart Part, Tensor Value) t) => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape);
 
-    private static T Named<T>(string folder, string name, Func<T> open)
-    {
-        try
-        {
-            return open();
-        }
-        catch (ModelFileException e)
-        {
-            throw new ModelFileException(folder, [.. e.Faults.Select(f => $"{name}: {f}")]);
-        }
-    }
-
-    private static PeftAdapter Assemble(string path, PeftConfig config, string configJson, TensorFile tensors, IDisposable owner, EdgeAdapterHeader? header = null)
+    /// <summary>Sorts tensors by module. Takes ownership of <paramref name="owner"/>, also when it throws.</summary>
+    internal static PeftAdapter Assemble(string path, PeftConfig config, string configJson, TensorFile tensors, IDisposable owner, EdgeAdapterHeader? header = null)
     {
         try
         {

@@ -7,9 +7,6 @@ public sealed class AdapterTree
 {
     private const int DeepestLevel = 64;
 
-    // Any of them makes a folder a node; GGUF adapters are refused by name when they are read.
-    private static readonly string[] s_adapterFiles = [PeftConfigReader.FileName, PeftAdapter.EdgeName, PeftAdapter.OnnxName, "adapter.gguf"];
-
     private readonly Lock _lock = new();
     private Dictionary<string, AdapterNode> _byPath = new(StringComparer.Ordinal);
     private List<AdapterNode> _nodes = [];
@@ -58,7 +55,7 @@ public sealed class AdapterTree
     public const string TrainerStateName = "trainer_state.json";
 
     /// <summary>True for a folder that holds an adapter.</summary>
-    public static bool IsAdapter(string folder) => Array.Exists(s_adapterFiles, name => File.Exists(Path.Combine(folder, name)));
+    public static bool IsAdapter(string folder) => AdapterFormats.NodeFiles.Any(name => File.Exists(Path.Combine(folder, name)));
 
     /// <summary>The node of this path; empty or <c>/</c> is the root.</summary>
     public AdapterNode? Find(string path) => _byPath.GetValueOrDefault(path.Trim('/'));
@@ -132,7 +129,7 @@ public sealed class AdapterTree
                 continue;
             AdapterNode node = Add(name, folder, parent);
             if (!IsAdapter(folder))
-                Fault(node, $"{folder}: holds nodes but no adapter: expected {PeftConfigReader.FileName}, {PeftAdapter.EdgeName} or {PeftAdapter.OnnxName}");
+                Fault(node, $"{folder}: holds nodes but no adapter: expected one of {string.Join(", ", AdapterFormats.NodeFiles)}");
             Scan(node);
         }
     }

@@ -25,7 +25,7 @@ public sealed class OnnxLowRankTests : IDisposable
     {
         using PeftFixture fixture = new(name);
         string file = Path.Combine(_folder, "there.onnx_adapter"), back = Path.Combine(_folder, "back");
-        Run("convert", fixture.Folder, file);
+        Run("convert", fixture.Folder, file, "--fold");
         Run("convert", file, back);
         using LoraAdapter original = LoraAdapter.Load(fixture.Folder, "original", fixture.Model.Sites);
         foreach (string path in new[] { file, back })
@@ -56,6 +56,18 @@ public sealed class OnnxLowRankTests : IDisposable
         Assert.StartsWith(folder, e.Message);
         Assert.All(faults, f => Assert.Contains(f, e.Message));
         Assert.False(File.Exists(file));
+    }
+
+    [Fact]
+    public void A_scale_that_rounds_is_folded_only_where_that_is_allowed()
+    {
+        string folder = SharedFolder.Require("fixtures/peft/llama-rslora"), file = Path.Combine(_folder, "rounded.onnx_adapter");
+        using StringWriter output = new(), error = new();
+        Assert.Equal(EdgeLoraCommand.Failed, EdgeLoraCommand.Invoke(["convert", folder, file], output, error));
+        Assert.Contains("has no place in an .onnx_adapter file; folding it into B rounds the numbers: allow it with --fold", error.ToString());
+        Assert.False(File.Exists(file));
+        Run("convert", SharedFolder.Require("fixtures/peft/llama-qv"), file);
+        Assert.True(File.Exists(file));
     }
 
     [Fact]
@@ -118,7 +130,7 @@ public sealed class OnnxLowRankTests : IDisposable
         Directory.CreateDirectory(Path.Combine(tree, "restaurant"));
         File.WriteAllText(Path.Combine(tree, "base.json"), $$"""{"path": "{{Path.Combine(shipped, "base").Replace("\\", "/")}}"}""");
         string file = Path.Combine(tree, "restaurant", PeftAdapter.OnnxName);
-        Run("convert", Path.Combine(shipped, "restaurant"), file);
+        Run("convert", Path.Combine(shipped, "restaurant"), file, "--fold");
         string[] prompt = ["--greedy", "--max-tokens", "12", "-p", "Once upon a time"];
         string expected = Run(["run", shipped, "--at", "restaurant", .. prompt]);
         Assert.Equal(expected, Run(["run", tree, "--at", "restaurant", .. prompt]));

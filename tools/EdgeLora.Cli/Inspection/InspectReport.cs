@@ -49,7 +49,7 @@ internal sealed class InspectReport(string path)
         w.WriteNumber("bytes", Bytes);
         w.WriteString("fingerprint", Fingerprint);
         foreach ((string name, object value) in Facts)
-            WriteFact(w, name, value);
+            w.WriteFact(name, value);
         w.WriteStartArray("tensors");
         foreach (TensorLine tensor in Tensors)
         {
@@ -81,18 +81,5 @@ internal sealed class InspectReport(string path)
         foreach (TensorLine tensor in Tensors)
             output.WriteLine($"  {tensor.Name.PadRight(width)}  {tensor.Type,-5} {tensor.Shape}");
         output.WriteLine(Faults.Count == 0 ? "  sound" : $"  refused: {Faults.Count} {(Faults.Count == 1 ? "fault" : "faults")}");
-    }
-
-    private static void WriteFact(Utf8JsonWriter w, string name, object value)
-    {
-        switch (value)
-        {
-            case bool flag: w.WriteBoolean(name, flag); break;
-            case int number: w.WriteNumber(name, number); break;
-            case long number: w.WriteNumber(name, number); break;
-            case double number when double.IsFinite(number): w.WriteNumber(name, number); break;
-            case IReadOnlyList<string> texts: w.WriteTexts(name, texts); break;
-            default: w.WriteString(name, System.Convert.ToString(value, CultureInfo.InvariantCulture)); break;
-        }
     }
 }

@@ -1,0 +1,23 @@
+namespace EdgeLora.Core;
+
+/// <summary>What reading or writing an adapter needs to know beside the adapter.</summary>
+public sealed record AdapterOptions
+{
+    /// <summary>Nothing beside it.</summary>
+    public static AdapterOptions None { get; } = new();
+
+    /// <summary>alpha, for formats whose files do not hold it.</summary>
+    public double? Alpha { get; init; }
+
+    /// <summary>The base, for formats whose names or row order depend on it.</summary>
+    public AdapterBase? Base { get; init; }
+
+    /// <summary>F32, F16 or BF16: what tensors are written as; null: as they are.</summary>
+    public DType? Type { get; init; }
+
+    /// <summary>Whether a scale that has no place in the format may be multiplied into B, with one rounding of each number.</summary>
+    public bool Fold { get; init; }
+
+    /// <summary>The adapter's name, for formats that hold one.</summary>
+    public string Name { get; init; } = "adapter";
+}

@@ -1,0 +1,73 @@
+namespace EdgeLora.Core;
+
+/// <summary>What an adapter may have beside s·B·A on linear layers.</summary>
+[Flags]
+public enum AdapterTraits
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+    /// <summary>DoRA's magnitudes.</summary>
+    Dora = 1,
+    /// <summary>Biases in place of the base's.</summary>
+    Bias = 2,
+    /// <summary>A bias of B.</summary>
+    LoraBias = 4,
+    /// <summary>Whole modules in place of the base's.</summary>
+    SavedModules = 8,
+    /// <summary>New rows of a table.</summary>
+    TokenRows = 16,
+    /// <summary>aLoRA's invocation tokens.</summary>
+    Invocation = 32,
+    /// <summary>Layers that run more than once.</summary>
+    Replication = 64,
+    /// <summary>A base that lost a part before training.</summary>
+    Residual = 128,
+    /// <summary>Low-rank pairs on embeddings.</summary>
+    Embedding = 256,
+    /// <summary>A tied head that follows the embedding.</summary>
+    WeightTying = 512,
+}
+
+/// <summary>Names what of an adapter a format cannot hold.</summary>
+public static class AdapterContents
+{
+    /// <summary>Adds to <paramref name="refusals"/> all that <paramref name="adapter"/> has and <paramref name="held"/> does not name.</summary>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="held">What the format holds beside s·B·A of linear layers.</param>
+    /// <param name="format">What messages call the format: "an .onnx_adapter file".</param>
+    /// <param name="refusals">Where reasons go.</param>
+    public static void Refuse(PeftAdapter adapter, AdapterTraits held, string format, List<string> refusals)
+    {
+        PeftConfig config = adapter.Config;
+        void Check(bool absent, AdapterTraits trait, string what)
+        {
+            if (!absent && !(trait != AdapterTraits.None && held.HasFlag(trait)))
+                refusals.Add($"{PeftConfigReader.FileName}: {what}: {format} cannot hold it");
+        }
+        Check(config.PeftType == "LORA", AdapterTraits.None, $"peft_type {config.PeftType}");
+        Check(!config.UseDora, AdapterTraits.Dora, "use_dora");
+        Check(config.Residual == PeftResidual.None, AdapterTraits.Residual, "init_lora_weights that changed the base");
+        Check(config.InvocationTokens is null, AdapterTraits.Invocation, "alora_invocation_tokens");
+        Check(config.LayerReplication is null, AdapterTraits.Replication, "layer_replication");
+        Check(config.ModulesToSave.Count == 0, AdapterTraits.SavedModules, "modules_to_save");
+        Check(config.TokenRows.Count == 0, AdapterTraits.TokenRows, "trainable_token_indices");
+        Check(config.Bias == PeftBias.None, AdapterTraits.Bias, "bias");
+        Check(!config.LoraBias, AdapterTraits.LoraBias, "lora_bias");
+        foreach (PeftModule module in adapter.Modules.Values)
+            foreach (PeftPart part in module.Parts.Keys)
+                // A frozen copy of the base's own weight says nothing.
+                if (part is not (PeftPart.A or PeftPart.B or PeftPart.BaseWeight) && !held.HasFlag(TraitOf(part)))
+                    refusals.Add($"{module.Name}.{PeftAdapter.LabelOf(part)}: {format} cannot hold it");
+    }
+
+    private static AdapterTraits TraitOf(PeftPart part) => part switch
+    {
+        PeftPart.Magnitude => AdapterTraits.Dora,
+        PeftPart.OutputBias => AdapterTraits.LoraBias,
+        PeftPart.EmbeddingA or PeftPart.EmbeddingB => AdapterTraits.Embedding,
+        PeftPart.TokenRows => AdapterTraits.TokenRows,
+        PeftPart.BaseBias => AdapterTraits.Bias,
+        PeftPart.Bias => AdapterTraits.Bias | AdapterTraits.SavedModules,
+        _ => AdapterTraits.SavedModules,
+    };
+}

@@ -1,0 +1,25 @@
+namespace EdgeLora.Core;
+
+/// <summary>What a format does to an adapter.</summary>
+/// <param name="Folds">Scales that have no place in it and round B where they are multiplied in: allowed with <see cref="AdapterOptions.Fold"/>.</param>
+/// <param name="Refusals">What it cannot hold at all.</param>
+public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<string> Refusals)
+{
+    /// <summary>A verdict without a reason against it.</summary>
+    public static AdapterVerdict Held { get; } = new([], []);
+
+    /// <summary>Whether every number stays what it is.</summary>
+    public bool IsExact => Folds.Count == 0 && Refusals.Count == 0;
+
+    /// <summary>Throws <see cref="ModelFileException"/> for <paramref name="path"/> with every reason against writing.</summary>
+    public void Demand(string path, bool fold)
+    {
+        FaultList faults = new(path);
+        foreach (string refusal in Refusals)
+            faults.Add(refusal);
+        if (!fold)
+            foreach (string reason in Folds)
+                faults.Add($"{reason}; folding it into B rounds the numbers: allow it with --fold");
+        faults.ThrowIfAny();
+    }
+}

@@ -1,0 +1,70 @@
+using System.Text;
+
+namespace EdgeLora.Core;
+
+/// <summary>A PEFT folder: adapter_config.json with adapter_model.safetensors, or with adapter_model.bin where that is not there. Source: huggingface/peft, utils/save_and_load.py.</summary>
+public sealed class PeftFormat : AdapterFileFormat
+{
+    /// <inheritdoc/>
+    public override string Name => "peft";
+
+    /// <inheritdoc/>
+    public override string Title => "a PEFT folder";
+
+    /// <inheritdoc/>
+    public override string? Extension => null;
+
+    /// <inheritdoc/>
+    public override string NodeFile => PeftConfigReader.FileName;
+
+    /// <inheritdoc/>
+    public override bool Recognizes(string path) =>
+        Directory.Exists(path) && new[] { PeftConfigReader.FileName, PeftAdapter.WeightsName, PeftAdapter.BinaryName }.Any(n => File.Exists(Path.Combine(path, n)));
+
+    /// <inheritdoc/>
+    public override PeftAdapter Read(string path, AdapterOptions options)
+    {
+        (PeftConfig config, string json) = ReadConfig(path);
+        TensorFile tensors = OpenTensors(path);
+        return PeftAdapter.Assemble(path, config, json, tensors, tensors);
+    }
+
+    /// <summary>The neutral form is this format: everything fits.</summary>
+    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.Held;
+
+    /// <inheritdoc/>
+    public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) => adapter.As(options.Type).Write(path, cancellation);
+
+    /// <summary>adapter_config.json of a folder, parsed and as it stands. Throws <see cref="ModelFileException"/> for the folder.</summary>
+    internal static (PeftConfig Config, string Json) ReadConfig(string folder)
+    {
+        string path = Path.Combine(folder, PeftConfigReader.FileName);
+        if (!File.Exists(path))
+            throw new ModelFileException(folder, $"{PeftConfigReader.FileName} is missing");
+        ReadOnlyMemory<byte> utf8 = Naming(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
+        return (PeftConfigReader.Parse(folder, utf8), Encoding.UTF8.GetString(utf8.Span));
+    }
+
+    /// <summary>Runs <paramref name="open"/>; what it refuses is said of the folder, with the file's name in front.</summary>
+    internal static T Naming<T>(string folder, string name, Func<T> open)
+    {
+        try
+        {
+            return open();
+        }
+        catch (ModelFileException e)
+        {
+            throw new ModelFileException(folder, [.. e.Faults.Select(f => $"{name}: {f}")]);
+        }
+    }
+
+    private static TensorFile OpenTensors(string folder)
+    {
+        string weights = Path.Combine(folder, PeftAdapter.WeightsName), binary = Path.Combine(folder, PeftAdapter.BinaryName);
+        if (File.Exists(weights))
+            return Naming(folder, PeftAdapter.WeightsName, () => Safetensors.Open(weights));
+        return File.Exists(binary)
+            ? Naming(folder, PeftAdapter.BinaryName, () => TorchPickle.Open(binary))
+            : throw new ModelFileException(folder, $"{PeftAdapter.WeightsName} (or {PeftAdapter.BinaryName}) is missing");
+    }
+}

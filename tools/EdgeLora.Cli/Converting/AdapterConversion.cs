@@ -1,0 +1,61 @@
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli.Converting;
+
+/// <summary>Adapters of one format of <see cref="AdapterFormats"/> into another.</summary>
+internal static class AdapterConversion
+{
+    private static readonly (string Name, DType Type)[] s_types = [("f32", DType.F32), ("f16", DType.F16), ("bf16", DType.BF16)];
+
+    /// <summary>Names of the formats that are written.</summary>
+    public static string Targets { get; } = string.Join(", ", AdapterFormats.All.Where(f => f.Writes).Select(f => f.Name));
+
+    /// <summary>Converts, or returns null where the source is no adapter.</summary>
+    public static ConvertResult? Run(ConvertRequest request, CancellationToken cancellation)
+    {
+        if (AdapterFormats.Find(request.Source) is not { } from)
+            return null;
+        AdapterFileFormat to = Target(request);
+        AdapterOptions options = new()
+        {
+            Alpha = request.Alpha,
+            Base = request.Base is { } path ? BaseOf(path) : null,
+            Type = TypeOf(request.Type),
+            Fold = request.Fold,
+            Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
+        };
+        using PeftAdapter adapter = AdapterFormats.Read(request.Source, options);
+        to.Judge(adapter, options).Demand(request.Source, options.Fold);
+        if (to.Extension is null)
+            OutputFolder.Write(request.Target, folder => to.Write(adapter, folder, options, cancellation));
+        else
+            to.Write(adapter, request.Target, options, cancellation);
+        return new($"an adapter as {to.Title}", ("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count));
+    }
+
+    private static AdapterFileFormat Target(ConvertRequest request)
+    {
+        AdapterFileFormat? to = request.To is { } name
+            ? AdapterFormats.Named(name) ?? throw new UsageException($"--to {name}: an adapter becomes one of {Targets}")
+            : AdapterFormats.OfExtension(request.Target);
+        if (to is null && Path.HasExtension(request.Target))
+            throw new UsageException($"{request.Target}: an adapter becomes one of {Targets}; name it with --to");
+        to ??= AdapterFormats.Peft;
+        return to.Writes ? to : throw new UsageException($"{to.Name} is read, not written; an adapter becomes one of {Targets}");
+    }
+
+    private static DType? TypeOf(string? name)
+    {
+        if (name is null)
+            return null;
+        int at = Array.FindIndex(s_types, t => t.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+        return at >= 0 ? s_types[at].Type : throw new UsageException($"--type {name}: an adapter's tensors are f32, f16 or bf16");
+    }
+
+    private static AdapterBase BaseOf(string path)
+    {
+        using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
+        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D);
+    }
+}
