@@ -9,7 +9,7 @@ namespace EdgeLora.Models;
 public sealed partial class AdapterStore : IDisposable
 {
     private readonly Lock _lock = new();
-    private readonly DecoderModel _model;
+    private readonly ITrainableModel _model;
     private readonly Dictionary<AdapterNode, Entry> _entries = [];
     private readonly StagedAdapters _staged;
     private long _clock;
@@ -18,7 +18,7 @@ public sealed partial class AdapterStore : IDisposable
     /// <param name="model">The base.</param>
     /// <param name="budgetBytes">Bytes that resident adapters may take together; pinned ones may exceed it.</param>
     /// <param name="stagedBudgetBytes">Bytes that adapters may keep in RAM, validated and mapped, after they left the device.</param>
-    public AdapterStore(DecoderModel model, long budgetBytes = long.MaxValue, long stagedBudgetBytes = 0)
+    public AdapterStore(ITrainableModel model, long budgetBytes = long.MaxValue, long stagedBudgetBytes = 0)
     {
         _model = model;
         _staged = new(stagedBudgetBytes);

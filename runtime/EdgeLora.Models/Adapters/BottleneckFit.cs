@@ -25,6 +25,8 @@ internal sealed class BottleneckFit(PeftAdapter file, SiteCatalog sites)
 
     public BottleneckDelta[] Run()
     {
+        if (sites.Bottlenecks.Count == 0)
+            throw new ModelFileException(file.FilePath, "the base's layers have no place for bottlenecks: decoders have");
         int width = sites.Find(sites.EmbeddingName)!.Embedding!.Table.Columns;
         AdapterTensors tensors = new(_faults);
         SortedDictionary<int, string> found = [];

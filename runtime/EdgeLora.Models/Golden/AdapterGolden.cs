@@ -15,6 +15,11 @@ public static partial class AdapterGolden
     /// <param name="createBackend">Makes a backend; one is made for each base, and disposed.</param>
     public static IReadOnlyList<GoldenError> Verify(string folder, Func<IComputeBackend> createBackend)
     {
+        if (EncoderGolden.IsAdapter(folder))
+        {
+            using IComputeBackend backend = createBackend();
+            return EncoderGolden.VerifyAdapter(folder, backend);
+        }
         using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
         using Run run = new(folder, expected, createBackend);
         foreach (string name in expected.Tensors.Keys.Where(k => k is "logits" or "base_logits" or "greedy" || k.StartsWith("logits.", StringComparison.Ordinal) || k.StartsWith("greedy.", StringComparison.Ordinal)))

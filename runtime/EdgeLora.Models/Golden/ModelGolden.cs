@@ -2,7 +2,7 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>Compares a model folder that has an expected.safetensors with its reference: logits, hidden states, frequencies, greedy tokens.</summary>
+/// <summary>Compares a model folder that has an expected.safetensors with its reference: logits, hidden states, frequencies, greedy tokens; of an encoder as <see cref="EncoderGolden"/> does.</summary>
 public static class ModelGolden
 {
     /// <summary>Relative tolerance of an F32 engine against F64 references.</summary>
@@ -11,6 +11,8 @@ public static class ModelGolden
     /// <summary>Runs every prompt of <c>expected.safetensors</c> on the bare base.</summary>
     public static IReadOnlyList<GoldenError> Verify(string folder, IComputeBackend backend)
     {
+        if (EncoderRegistry.Knows(HfConfig.Read(folder)))
+            return EncoderGolden.Verify(folder, backend);
         using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
         using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(folder), backend);
         List<GoldenError> errors = [];

@@ -49,7 +49,6 @@ internal sealed class DecoderBuffers : IDisposable
     public DeviceTensor Sin { get; }
 
     public PositionRows Positions { get; } = new();
-    public PositionRows Types { get; } = new();
 
     /// <summary>Rows of one path, [capacity, D].</summary>
     public DeviceTensor BottleneckInput => _bottleneckInput ??= New("bottleneck input", Capacity, Hidden.Columns);
@@ -100,21 +99,20 @@ internal sealed class DecoderBuffers : IDisposable
     }
 }
 
-/// <summary>Rows of a batch with other ids on the same paths: positions for a table of learned positions, zeros for one of token types.</summary>
+/// <summary>Rows of a batch with other ids on the same paths: positions for a table of learned positions, token types.</summary>
 internal sealed class PositionRows
 {
     public BatchLayout Rows { get; } = new();
 
-    public void FillPositions(BatchLayout batch) => Fill(batch, batch.Positions, 1);
+    public void FillPositions(BatchLayout batch) => Fill(batch, batch.Positions);
 
-    public void FillZeros(BatchLayout batch) => Fill(batch, batch.Positions, 0);
-
-    private void Fill(BatchLayout batch, ReadOnlySpan<int> ids, int factor)
+    /// <summary>Takes an id for each row.</summary>
+    public void Fill(BatchLayout batch, ReadOnlySpan<int> ids)
     {
         Rows.Clear();
         Rows.BeginSequence(null!, 0);
         foreach (RowGroup group in batch.Groups)
             for (int t = group.Start; t < group.Start + group.Count; t++)
-                Rows.Add(ids[t] * factor, group.Path);
+                Rows.Add(ids[t], group.Path);
     }
 }

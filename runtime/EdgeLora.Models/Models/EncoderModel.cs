@@ -2,21 +2,32 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>BERT with a classifier (BertForSequenceClassification): learned positions, post-norm, every position sees all others. arXiv:1810.04805.</summary>
+/// <summary>
+/// An encoder with a classifier over <see cref="IComputeBackend"/>: BERT, RoBERTa, DistilBERT, ViT. The base, instantiated once and never written; adapters are paths of a
+/// tree, and rows of one batch may stand on different nodes. One forward at a time.
+/// </summary>
 public sealed class EncoderModel : ITrainableModel, IDisposable
 {
-    /// <summary>The model_type it reads.</summary>
-    public const string ModelType = "bert";
-
-    private const int Largest = 1 << 24;
-
     private readonly BaseCheckpoint _checkpoint;
     private readonly EncoderWeights _weights;
+    private readonly IReadOnlyList<LinearSite> _missing;
+    private readonly EncoderPass _pass;
+    private readonly BatchLayout _batch = new();
+    private readonly BatchLayout _headRows = new();
+    private readonly List<KvBuffer> _caches = [];
+    private DeviceTensor _first, _scratch, _pooled, _logits;
 
-    private EncoderModel(BaseCheckpoint checkpoint, IComputeBackend backend, ModelConfig config, EncoderWeights weights, SiteBuilder build)
+    private EncoderModel(BaseCheckpoint checkpoint, IComputeBackend backend, ModelConfig config, EncoderWeights weights, SiteBuilder build, IReadOnlyList<LinearSite> missing)
     {
-        (_checkpoint, Backend, Config, _weights) = (checkpoint, backend, config, weights);
-        Sites = new(build.Sites, weights.Classifier.Name, weights.Tokens.Name, tiedHead: false, config.Layers);
+        (_checkpoint, Backend, Config, _weights, _missing) = (checkpoint, backend, config, weights, missing);
+        ByteLength = build.ByteLength;
+        Sites = new(build.Sites, weights.Classifier.Name, weights.Tokens?.Name ?? "", tiedHead: false, config.Layers, bottlenecks: false);
+        // A base without a classifier has the names of its adapters' classes, not of these.
+        Labels = missing.Contains(weights.Classifier) && ClassLabels.Count(checkpoint.Config) != Classes
+            ? [.. Enumerable.Range(0, Classes).Select(i => $"LABEL_{i}")]
+            : ClassLabels.Read(checkpoint.Config, Classes);
+        _pass = new(weights, config, backend, 16);
+        (_first, _scratch, _pooled, _logits) = AllocateHead(4);
     }
 
     /// <inheritdoc/>
@@ -31,16 +42,44 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
     /// <inheritdoc/>
     public bool Classifies => true;
 
-    /// <summary>Instantiates an encoder. Takes ownership of <paramref name="checkpoint"/> also when it throws <see cref="ModelFileException"/> with every fault.</summary>
-    public static EncoderModel Load(BaseCheckpoint checkpoint, IComputeBackend backend)
+    /// <summary>Classes.</summary>
+    public int Classes => _weights.Classifier.Outputs;
+
+    /// <summary>The classes' names, config.json's id2label.</summary>
+    public IReadOnlyList<string> Labels { get; }
+
+    /// <summary>True where images are read, not tokens.</summary>
+    public bool ReadsImages => _weights.Patches is not null;
+
+    /// <summary>[C, H, W] of an image; null where tokens are read.</summary>
+    public Shape? ImageShape => _weights.Patches is { } p ? new(p.Channels, p.ImageSize, p.ImageSize) : null;
+
+    /// <summary>Modules of the head that the checkpoint lacks: classes come only from a path that replaces each of them.</summary>
+    public IReadOnlyList<string> MissingHead => [.. _missing.Select(s => s.Name)];
+
+    /// <summary>The checkpoint, open for the model's life.</summary>
+    public BaseCheckpoint Checkpoint => _checkpoint;
+
+    /// <summary>Bytes of the base's weights in their stored form.</summary>
+    public long ByteLength { get; }
+
+    /// <summary>Instantiates an encoder. Takes ownership of <paramref name="checkpoint"/> also when it throws <see cref="ModelFileException"/> with every fault, or <see cref="NotSupportedException"/> for a device that runs whole decoders.</summary>
+    /// <param name="checkpoint">The base.</param>
+    /// <param name="backend">What it runs on; stays the caller's.</param>
+    /// <param name="classes">For a base without a classifier: how many classes its adapters tell apart; null: as many as config.json says.</param>
+    public static EncoderModel Load(BaseCheckpoint checkpoint, IComputeBackend backend, int? classes = null)
     {
         try
         {
-            ModelConfig config = ReadConfig(checkpoint.Config);
+            IEncoderArchitecture architecture = EncoderRegistry.For(checkpoint.Config);
+            if (backend is IWholeModelBackend)
+                throw new NotSupportedException($"{checkpoint.Path}: device '{backend.Name}' runs decoders only, not {checkpoint.Config.ModelType}; use cpu, reference or a vulkan device");
+            ModelConfig config = architecture.ReadConfig(checkpoint.Config);
             SiteBuilder build = new(checkpoint, backend);
-            EncoderWeights weights = ReadWeights(config, build, checkpoint.Config);
+            EncoderHead head = new(build, backend, architecture.ClassifierSuffix, classes);
+            EncoderWeights weights = architecture.Load(config, build, head);
             build.Store.ThrowIfFaulty();
-            return new(checkpoint, backend, config, weights, build);
+            return new(checkpoint, backend, config, weights, build, head.Missing);
         }
         catch
         {
@@ -55,61 +94,136 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.HiddenSize, capacity);
 
-    /// <inheritdoc/>
-    public void Dispose() => _checkpoint.Dispose();
-
-    private static ModelConfig ReadConfig(HfConfig c)
+    /// <summary>The class logits of each row, in one forward.</summary>
+    /// <param name="rows">What is read, each on its own path.</param>
+    /// <returns>[classes] logits for each row.</returns>
+    /// <exception cref="ArgumentException">A row that does not fit the model: named with what was expected. A row whose first token, from which the class is read, is padding.</exception>
+    /// <exception cref="InvalidOperationException">The base has no classifier and a row's path brings none.</exception>
+    public float[][] Classify(params ReadOnlySpan<EncoderRow> rows)
     {
-        if (c.ModelType != ModelType)
-            throw c.Refusal("model_type", ModelType);
-        if (c.GetBool("is_decoder", false))
-            throw c.Refusal("is_decoder", "false");
-        if (c.GetString("position_embedding_type", "absolute") != "absolute")
-            throw c.Refusal("position_embedding_type", "absolute");
-        int hidden = c.GetInt("hidden_size", 1, Largest), heads = c.GetInt("num_attention_heads", 1, Largest), layers = c.GetInt("num_hidden_layers", 1, 4096);
-        if (hidden % heads != 0)
-            throw c.Refusal("num_attention_heads", $"a divisor of hidden_size {hidden}");
-        return new()
-        {
-            ModelType = ModelType,
-            HiddenSize = hidden,
-            Layers = layers,
-            Heads = heads,
-            KvHeads = heads,
-            HeadSize = hidden / heads,
-            FeedForward = c.GetInt("intermediate_size", 1, Largest),
-            Vocabulary = c.GetInt("vocab_size", 1, Largest),
-            ContextLength = c.GetInt("max_position_embeddings", 1, Largest),
-            NormEpsilon = c.GetFloat("layer_norm_eps", 0, 1, 1e-12f),
-            TiedHead = false,
-            Windows = new int[layers],
-            AttentionScales = Enumerable.Repeat((float)(1 / Math.Sqrt(hidden / heads)), layers).ToArray(),
-            Rotates = new bool[layers],
-            LayerOrder = Enumerable.Range(0, layers).ToArray(),
-        };
+        foreach (EncoderRow row in rows)
+            CheckHead(row.Path);
+        int[] firsts = Fill(rows);
+        for (int i = 0; i < firsts.Length; i++)
+            if (firsts[i] < 0)
+                throw new ArgumentException($"row {i}: its first token is padding, but the class is read from it; put padding behind the tokens");
+        RunLayers(null);
+        return Heads(rows, firsts);
     }
 
-    private static EncoderWeights ReadWeights(ModelConfig config, SiteBuilder build, HfConfig c)
+    /// <summary>The class logits of one row.</summary>
+    public float[] Classify(EncoderInput input, AdapterPath path) => Classify(new EncoderRow(input, path))[0];
+
+    /// <summary>What the model without its head returns for each row: [T, D], T the tokens that are no padding (of an image: the class token and the patches).</summary>
+    /// <param name="rows">What is read, each on its own path.</param>
+    /// <param name="observer">Optional: sees every layer's hidden state, all rows' tokens one behind the other.</param>
+    public float[][] Encode(ReadOnlySpan<EncoderRow> rows, HiddenObserver? observer = null)
     {
-        int d = config.HiddenSize, f = config.FeedForward;
-        LinearSite Linear(string name, int outputs, int inputs) => build.Linear(name, name, outputs, inputs, bias: true);
-        NormSite Norm(string name) => build.Norm(name, name, d, config.NormEpsilon, bias: true);
-        EmbeddingSite Table(string part, int rows) => build.Embedding("bert.embeddings." + part, "bert.embeddings." + part, rows, d);
-        EmbeddingSite tokens = Table("word_embeddings", config.Vocabulary), positions = Table("position_embeddings", config.ContextLength), types = Table("token_type_embeddings", c.GetInt("type_vocab_size", 1, Largest, 2));
-        NormSite embeddingNorm = Norm("bert.embeddings.LayerNorm");
-        EncoderLayer[] layers = new EncoderLayer[config.Layers];
-        for (int i = 0; i < layers.Length; i++)
+        Fill(rows);
+        RunLayers(observer);
+        DeviceTensor last = _pass.LastHidden(_batch);
+        float[][] hidden = new float[rows.Length][];
+        for (int i = 0; i < hidden.Length; i++)
         {
-            string at = $"bert.encoder.layer.{i}.";
-            layers[i] = new(
-                Linear(at + "attention.self.query", d, d), Linear(at + "attention.self.key", d, d), Linear(at + "attention.self.value", d, d), Linear(at + "attention.output.dense", d, d),
-                Norm(at + "attention.output.LayerNorm"), Linear(at + "intermediate.dense", f, d), Linear(at + "output.dense", d, f), Norm(at + "output.LayerNorm"));
+            SequenceSpan sequence = _batch.Sequences[i];
+            hidden[i] = new float[sequence.Count * Config.HiddenSize];
+            Backend.Read(last, sequence.Start, hidden[i]);
         }
-        LinearSite pooler = Linear("bert.pooler.dense", d, d);
-        // The number of classes is the classifier's own: config.json names it in id2label or num_labels, or not at all.
-        int classes = build.Checkpoint.Weights.Tensors.TryGetValue("classifier.weight", out Tensor? weight) && weight.Shape.Rank == 2 ? (int)weight.Shape[0] : 2;
-        LinearSite classifier = Linear("classifier", classes, d);
-        string activation = c.GetString("hidden_act", "gelu");
-        return new(tokens, positions, types, embeddingNorm, layers, pooler, classifier, PeftConfig.ActivationNames.TryGetValue(activation, out Activation known) ? known : throw c.Refusal("hidden_act", string.Join(", ", PeftConfig.ActivationNames.Keys)));
+        return hidden;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _pass.Dispose();
+        DisposeHead();
+        foreach (KvBuffer cache in _caches)
+            cache.Dispose();
+        _checkpoint.Dispose();
+    }
+
+    private void CheckHead(AdapterPath path)
+    {
+        foreach (LinearSite site in _missing)
+            if (path.Table[site.Index] is not { Weight: not null, Bias: not null })
+                throw new InvalidOperationException($"{_checkpoint.Path}: has no classifier ({site.Name}.weight is missing), and {(path.Name.Length == 0 ? "the root" : $"'{path.Name}'")} brings none");
+    }
+
+    private int[] Fill(ReadOnlySpan<EncoderRow> rows)
+    {
+        int[] firsts = new int[rows.Length];
+        _pass.Clear();
+        _batch.Clear();
+        for (int i = 0; i < rows.Length; i++)
+        {
+            if (i == _caches.Count)
+                _caches.Add(CreateCache(1));
+            try
+            {
+                firsts[i] = _pass.Add(_batch, rows[i].Input, rows[i].Path.Table, _caches[i]);
+            }
+            catch (ArgumentException e)
+            {
+                throw new ArgumentException($"row {i}: {e.Message}");
+            }
+        }
+        return firsts;
+    }
+
+    private void RunLayers(HiddenObserver? observer)
+    {
+        _pass.Reserve(_batch.Rows);
+        _pass.Embed(_batch);
+        Observe(observer, 0);
+        for (int i = 0; i < _pass.Layers; i++)
+        {
+            _pass.RunLayer(_batch, i);
+            Observe(observer, i + 1);
+        }
+    }
+
+    // The head sees the first rows only.
+    private float[][] Heads(ReadOnlySpan<EncoderRow> rows, int[] firsts)
+    {
+        if (_first.Shape[0] < rows.Length)
+        {
+            DisposeHead();
+            (_first, _scratch, _pooled, _logits) = AllocateHead(Math.Max(rows.Length, 2 * (int)_first.Shape[0]));
+        }
+        _headRows.Clear();
+        for (int i = 0; i < firsts.Length; i++)
+        {
+            Backend.Copy(_pass.Hidden, firsts[i], _first, i, 1);
+            _headRows.AddRow(rows[i].Path.Table);
+        }
+        float[] logits = new float[rows.Length * Classes];
+        if (rows.Length > 0)
+        {
+            _pass.Finish(_headRows, _first, _scratch, _pooled);
+            Backend.Linear(_headRows, _weights.Classifier, _pooled, _logits);
+            Backend.Read(_logits, 0, logits);
+        }
+        return [.. logits.Chunk(Classes)];
+    }
+
+    private (DeviceTensor First, DeviceTensor Scratch, DeviceTensor Pooled, DeviceTensor Logits) AllocateHead(int rows)
+    {
+        DeviceTensor New(string name, int width) => Backend.Allocate(name, DType.F32, new Shape(rows, width));
+        return (New("first rows", Config.HiddenSize), New("normed first rows", Config.HiddenSize), New("pooled", Config.HiddenSize), New("class logits", Classes));
+    }
+
+    private void DisposeHead()
+    {
+        foreach (DeviceTensor tensor in (DeviceTensor[])[_first, _scratch, _pooled, _logits])
+            tensor.Dispose();
+    }
+
+    private void Observe(HiddenObserver? observer, int index)
+    {
+        if (observer is null)
+            return;
+        float[] hidden = new float[_batch.Rows * Config.HiddenSize];
+        Backend.Read(_pass.Hidden, 0, hidden);
+        observer(index, hidden);
     }
 }

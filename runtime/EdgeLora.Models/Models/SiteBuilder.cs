@@ -46,10 +46,26 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         return site;
     }
 
-    /// <summary>A linear site over a weight that is on the device already: a tied head.</summary>
-    public LinearSite Tied(string name, DeviceTensor weight)
+    /// <summary>A convolution whose stride is its kernel, as a linear layer [O, C·p·p] over what the kernel covers: its weight [O, C, p, p] lies in that order already.</summary>
+    /// <param name="name">Module name for adapters.</param>
+    /// <param name="stored">Module name in the checkpoint.</param>
+    /// <param name="outputs">O.</param>
+    /// <param name="kernel">[C, p, p].</param>
+    public LinearSite Convolution(string name, string stored, int outputs, Shape kernel)
     {
-        LinearSite site = new(name, _sites.Count, weight, null, false);
+        DeviceTensor? weight = TakeAs(name, WeightRole.Linear, $"{stored}.weight", new(outputs, kernel.Elements), outputs, kernel[0], kernel[1], kernel[2]);
+        LinearSite site = new(name, _sites.Count, weight!, Take(name, WeightRole.Bias, $"{stored}.bias", outputs), false);
+        _sites.Add(new(name, Linear: site));
+        return site;
+    }
+
+    /// <summary>A linear site over a weight that is on the device already: a tied head.</summary>
+    public LinearSite Tied(string name, DeviceTensor weight) => Linear(name, weight, null);
+
+    /// <summary>A linear site over tensors that are on the device already.</summary>
+    public LinearSite Linear(string name, DeviceTensor weight, DeviceTensor? bias)
+    {
+        LinearSite site = new(name, _sites.Count, weight, bias, false);
         _sites.Add(new(name, Linear: site));
         return site;
     }
@@ -57,8 +73,10 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     /// <summary>A norm of width <paramref name="width"/>.</summary>
     public NormSite Norm(string name, string stored, int width, float epsilon, bool bias = false)
     {
-        DeviceTensor? gain = Take(name, WeightRole.Gain, $"{stored}.weight", width);
-        DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", width) : null;
+        // Checkpoints converted from TensorFlow long ago have its names.
+        bool old = !_store.Has($"{stored}.weight") && _store.Has($"{stored}.gamma");
+        DeviceTensor? gain = Take(name, WeightRole.Gain, $"{stored}.{(old ? "gamma" : "weight")}", width);
+        DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.{(old ? "beta" : "bias")}", width) : null;
         NormSite site = new(name, _sites.Count, gain!, b, epsilon);
         _sites.Add(new(name, Norm: site));
         return site;
@@ -72,8 +90,18 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         return site;
     }
 
+    /// <summary>A table that is a parameter of its own, not a module's weight: [1, rows, width] under its plain name.</summary>
+    public EmbeddingSite Parameter(string name, string stored, Shape shape)
+    {
+        EmbeddingSite site = new(name, _sites.Count, TakeAs(name, WeightRole.Embedding, stored, new(shape[1], shape[2]), shape.Dimensions)!);
+        _sites.Add(new(name, Embedding: site));
+        return site;
+    }
+
+    private DeviceTensor? Take(string module, WeightRole role, string name, params ReadOnlySpan<long> shape) => TakeAs(module, role, name, null, shape);
+
     // A fault, as a plan, leaves a null weight behind; the model throws all faults together before any site is used.
-    private DeviceTensor? Take(string module, WeightRole role, string name, params ReadOnlySpan<long> shape)
+    private DeviceTensor? TakeAs(string module, WeightRole role, string name, Shape? view, params ReadOnlySpan<long> shape)
     {
         if (_taken.TryGetValue(name, out DeviceTensor? known))
             return known;
@@ -85,6 +113,6 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         if (_store.Take(name, shape) is not { } tensor)
             return null;
         ByteLength += tensor.ByteLength;
-        return _taken[name] = backend.Upload(tensor);
+        return _taken[name] = backend.Upload(view is { } seen ? tensor.View(tensor.Name, seen) : tensor);
     }
 }

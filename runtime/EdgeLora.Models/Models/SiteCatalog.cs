@@ -32,8 +32,8 @@ public sealed class SiteCatalog
     private readonly Dictionary<string, ModelSite> _byName;
     private readonly Dictionary<string, int> _bottlenecks = new(StringComparer.Ordinal);
 
-    /// <summary>A catalog of <paramref name="sites"/>, whose indices are 0..n-1 in order.</summary>
-    public SiteCatalog(IReadOnlyList<ModelSite> sites, string? headName, string embeddingName, bool tiedHead, int layers)
+    /// <summary>A catalog of <paramref name="sites"/>, whose indices are 0..n-1 in order; without places for bottlenecks where the model's layers run none.</summary>
+    public SiteCatalog(IReadOnlyList<ModelSite> sites, string? headName, string embeddingName, bool tiedHead, int layers, bool bottlenecks = true)
     {
         Sites = sites;
         HeadName = headName;
@@ -41,7 +41,7 @@ public sealed class SiteCatalog
         TiedHead = tiedHead;
         Layers = layers;
         _byName = sites.ToDictionary(s => s.Name, StringComparer.Ordinal);
-        for (int i = 0; i < layers; i++)
+        for (int i = 0; bottlenecks && i < layers; i++)
             foreach (string part in (string[])["attn", "mlp"])
                 _bottlenecks[$"layers.{i}.{part}_adapter"] = sites.Count + _bottlenecks.Count;
     }
@@ -58,7 +58,7 @@ public sealed class SiteCatalog
     /// <summary>Name of the output head's module: <c>lm_head</c>.</summary>
     public string? HeadName { get; }
 
-    /// <summary>Name of the token embedding's module: <c>model.embed_tokens</c>.</summary>
+    /// <summary>Name of the token embedding's module: <c>model.embed_tokens</c>; empty where the model reads no tokens.</summary>
     public string EmbeddingName { get; }
 
     /// <summary>True when head and embedding share one weight in the base.</summary>

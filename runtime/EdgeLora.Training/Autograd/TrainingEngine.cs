@@ -117,6 +117,7 @@ public sealed class TrainingEngine : IDisposable
     private List<Target>[] Fill(IReadOnlyList<JobRows> jobs)
     {
         _batch.Clear();
+        (_pass as EncoderPass)?.Clear();
         List<Target>[] targets = new List<Target>[jobs.Count];
         int used = 0;
         for (int j = 0; j < jobs.Count; j++)
@@ -127,20 +128,36 @@ public sealed class TrainingEngine : IDisposable
                 int start = 0;
                 foreach (int length in example.SegmentLengths)
                 {
-                    _batch.BeginSequence(Cache(used++, length), 0);
-                    if (_model.Classifies)
-                        targets[j].Add(new(_batch.Rows, example.Labels[start]));
-                    for (int t = start; t < start + length; t++)
-                    {
-                        if (!_model.Classifies && t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
-                            targets[j].Add(new(_batch.Rows, example.Labels[t + 1]));
-                        _batch.Add(example.InputIds[t], jobs[j].Path);
-                    }
+                    if (_pass is EncoderPass encoder)
+                        targets[j].Add(AddSequence(encoder, example, start, length, jobs[j].Path, Cache(used++, length)));
+                    else
+                        AddTokens(example, start, length, jobs[j].Path, Cache(used++, length), targets[j]);
                     start += length;
                 }
             }
         }
         return targets;
+    }
+
+    private void AddTokens(TrainingExample example, int start, int length, SiteTable path, KvBuffer cache, List<Target> targets)
+    {
+        if (example.Input is not null)
+            throw new ArgumentException("a decoder's example has tokens only, no input of its own");
+        _batch.BeginSequence(cache, 0);
+        for (int t = start; t < start + length; t++)
+        {
+            if (t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
+                targets.Add(new(_batch.Rows, example.Labels[t + 1]));
+            _batch.Add(example.InputIds[t], path);
+        }
+    }
+
+    private Target AddSequence(EncoderPass encoder, TrainingExample example, int start, int length, SiteTable path, KvBuffer cache)
+    {
+        int label = example.Labels[start], first = encoder.Add(_batch, example.Input ?? EncoderInput.Tokens(example.InputIds[start..(start + length)]), path, cache);
+        if (first < 0)
+            throw new ArgumentException("an example's first token is padding, but the class is read from it; put padding behind the tokens");
+        return (uint)label < (uint)encoder.Head.Outputs ? new(first, label) : throw new ArgumentException($"class {label}: expected 0..{encoder.Head.Outputs - 1}");
     }
 
     private KvBuffer Cache(int index, int length)

@@ -1,0 +1,65 @@
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>
+/// The modules of a classifier's head. A checkpoint that is no classifier (a bare model, a masked language model) has none: they are zero then, and only a path that
+/// replaces every one of them (modules_to_save, as adapters for sequence classification have) gives classes.
+/// </summary>
+public sealed class EncoderHead
+{
+    private static readonly string[] s_headless = ["Model", "ForMaskedLM", "ForPreTraining", "ForMaskedImageModeling"];
+
+    private readonly SiteBuilder _build;
+    private readonly IComputeBackend _backend;
+    private readonly List<LinearSite> _missing = [];
+    private readonly int? _classes;
+    private readonly bool _may;
+
+    /// <summary>Reads from the config whether the checkpoint classifies. Throws <see cref="ModelFileException"/> for a head of another kind.</summary>
+    /// <param name="build">Where the weights come from.</param>
+    /// <param name="backend">Where they go.</param>
+    /// <param name="suffix">How the classes of models that classify end.</param>
+    /// <param name="classes">Classes of a checkpoint without a classifier; null: those of id2label, or 2 as in the reference library.</param>
+    internal EncoderHead(SiteBuilder build, IComputeBackend backend, string suffix, int? classes)
+    {
+        (_build, _backend, _classes) = (build, backend, classes);
+        HfConfig config = build.Checkpoint.Config;
+        if (config.TryGetStrings("architectures", out IReadOnlyList<string> named) && named.Count > 0)
+        {
+            _may = s_headless.Any(s => named[0].EndsWith(s, StringComparison.Ordinal));
+            if (!_may && !named[0].EndsWith(suffix, StringComparison.Ordinal))
+                throw config.Refusal("architectures", $"a model {suffix}, or one without a head (…Model, …ForMaskedLM)");
+        }
+        else
+        {
+            _may = true;
+        }
+    }
+
+    /// <summary>Modules that the checkpoint lacks.</summary>
+    public IReadOnlyList<LinearSite> Missing => _missing;
+
+    /// <summary>A module [O, I] of the head, with a bias.</summary>
+    /// <param name="name">Its name for adapters.</param>
+    /// <param name="stored">Its name in the checkpoint.</param>
+    /// <param name="outputs">O.</param>
+    /// <param name="inputs">I.</param>
+    public LinearSite Linear(string name, string stored, int outputs, int inputs)
+    {
+        if (!_may || _build.Store.Has(stored + ".weight"))
+            return _build.Linear(name, stored, outputs, inputs, bias: true);
+        LinearSite site = _build.Linear(name, _backend.Allocate(name + ".weight", DType.F32, new Shape(outputs, inputs)), _backend.Allocate(name + ".bias", DType.F32, new Shape(outputs)));
+        _missing.Add(site);
+        return site;
+    }
+
+    /// <summary>The last module: its rows are the classes, whatever config.json counts.</summary>
+    public LinearSite Classifier(string name, int inputs)
+    {
+        HfConfig config = _build.Checkpoint.Config;
+        int labels = ClassLabels.Count(config) ?? 2;
+        bool there = _build.Checkpoint.Weights.Tensors.TryGetValue(name + ".weight", out Tensor? weight) && weight.Shape.Rank == 2 && weight.Shape[0] is > 0 and < 1 << 24;
+        return Linear(name, name, there ? (int)weight!.Shape[0] : _classes ?? labels, inputs);
+    }
+}
