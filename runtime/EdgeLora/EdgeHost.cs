@@ -17,7 +17,7 @@ public sealed partial class EdgeHost : IDisposable
         _options = options;
         Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes) { IsWatched = options.Watch };
         Overlays = new(model, Store, options.OverlayBudgetBytes);
-        BaseName = File.Exists(name) ? Path.GetFileNameWithoutExtension(name) : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(name)));
+        BaseName = HubModel.IsHub(name) ? HubModel.Parse(name).Id.Split('/')[^1] : File.Exists(name) ? Path.GetFileNameWithoutExtension(name) : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(name)));
         Meter = new(this);
         Log = new(options.Logger ?? NullLogger.Instance);
     }
@@ -56,21 +56,23 @@ public sealed partial class EdgeHost : IDisposable
     /// <summary>What spans and chat clients call a node: its path; the root by <see cref="BaseName"/>.</summary>
     public string ModelId(string nodePath) => nodePath.Length == 0 ? BaseName : nodePath;
 
-    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder or a .gguf file. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used.</summary>
+    /// <summary>Opens a tree (a folder with base/, base.gguf or base.json), a model folder, a .gguf file, or <c>hf:owner/name[@revision][:file]</c> from the cache of <see cref="HubCache"/>; the options' adapters likewise. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used.</summary>
     public static EdgeHost Open(string treeOrModel, EdgeHostOptions? options = null)
     {
         options ??= new();
-        string? basePath = BaseOf(treeOrModel);
-        AdapterTree tree = basePath is not null ? AdapterTree.Open(treeOrModel) : AdapterTree.FromPath(treeOrModel, options.Adapters);
-        if (basePath is not null && options.Adapters.Count > 0)
+        string place = HubCache.Resolve(treeOrModel);
+        string[] adapters = [.. options.Adapters.Select(a => HubCache.Resolve(a))];
+        string? basePath = BaseOf(place);
+        AdapterTree tree = basePath is not null ? AdapterTree.Open(place) : AdapterTree.FromPath(place, adapters);
+        if (basePath is not null && adapters.Length > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
-        string modelPath = basePath ?? treeOrModel;
+        string modelPath = basePath ?? place;
         IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders);
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(modelPath);
             // layer_replication changes how many layers there are, so it is the plain path's first adapter that says.
-            int[]? layers = options.Adapters.Count > 0 ? PeftAdapter.LayerReplication(options.Adapters[0]) : null;
+            int[]? layers = adapters.Length > 0 ? PeftAdapter.LayerReplication(adapters[0]) : null;
             DecoderModel model = DecoderModel.Load(checkpoint, backend, layers);
             return new(treeOrModel, model, ReadTokenizer(modelPath, checkpoint), tree, options);
         }

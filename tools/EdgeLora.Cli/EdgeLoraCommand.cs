@@ -75,6 +75,7 @@ public static class EdgeLoraCommand
             InspectVerb.Create(io),
             ConvertVerb.Create(io),
             InitVerb.Create(io),
+            PullVerb.Create(io),
             TrainVerb.Create(io, TrainVerb.IsNamed(args)),
             MergeVerb.Create(io),
             ExportVerb.Create(io),

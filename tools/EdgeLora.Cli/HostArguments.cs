@@ -20,11 +20,11 @@ internal sealed class HostArguments
             Device.AddTo(command);
     }
 
-    public Argument<string> Source { get; } = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, or a .gguf file." };
+    public Argument<string> Source { get; } = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, a .gguf file, or hf:owner/name[@revision][:file] that 'pull' brought." };
 
     public Option<string?> At { get; } = new("--at") { Description = "Node to stand on, a path in the tree such as support/alice. Default: the root; with --adapter: the last adapter.", HelpName = "path" };
 
-    public Option<string[]> Adapter { get; } = new("--adapter") { Description = "Adapter folder, .elora or .onnx_adapter file on a plain model; repeated: each builds on the one before. Default: none.", HelpName = "folder" };
+    public Option<string[]> Adapter { get; } = new("--adapter") { Description = "Adapter folder, .elora or .onnx_adapter file, or hf:owner/name, on a plain model; repeated: each builds on the one before. Default: none.", HelpName = "folder" };
 
     public Option<string?> Blend { get; } = new("--blend") { Description = "Weighted sum of nodes instead of one: a=0.3,b/c=0.7. Default: none.", HelpName = "node=strength,…" };
 

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace EdgeLora.Core;
 
 /// <summary>The file name of one piece of a split model: <c>&lt;stem&gt;-00002-of-00003.gguf</c>.</summary>
-internal sealed record GgufPieceName(string Stem, int Number, int Count)
+public sealed record GgufPieceName(string Stem, int Number, int Count)
 {
     private const string Extension = ".gguf";
 

@@ -14,7 +14,7 @@ public static class RecipeFields
 
     private static readonly RecipeField[] s_model =
     [
-        FilePath(["model_name_or_path", "base"], r => r.ModelPath, (r, v) => r with { ModelPath = v }, "The base: a model folder, a .gguf file or a tree folder. It is never written."),
+        FilePath(["model_name_or_path", "base"], r => r.ModelPath, (r, v) => r with { ModelPath = v }, "The base: a model folder, a .gguf file, a tree folder, or hf:owner/name that 'edgelora pull' brought. It is never written."),
         Text(["parent"], r => r.Parent, (r, v) => r with { Parent = v.Trim('/') }, "The node that a new adapter stands on, a path in the tree such as support/alice; its path's adapters are active and frozen. null: the bare base."),
         FilePath(["adapter_init", "adapter_name_or_path"], r => r.AdapterInit, (r, v) => r with { AdapterInit = v }, "An adapter folder, .elora or .onnx_adapter file to start from in place of a fresh one; what it says of rank, alpha and targets holds."),
         FilePath(["output_dir"], r => r.OutputFolder, (r, v) => r with { OutputFolder = v }, "Where the result, its metrics and its checkpoints go."),

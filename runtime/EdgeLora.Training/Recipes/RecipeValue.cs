@@ -1,4 +1,5 @@
 using System.Globalization;
+using EdgeLora.Models;
 
 namespace EdgeLora.Training;
 
@@ -37,7 +38,7 @@ internal sealed record RecipeValue(string Where, string? Folder, string? Scalar,
     }
 
     /// <summary>A path as seen from the current folder.</summary>
-    public string Resolve(string path) => Folder is null || Path.IsPathRooted(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
+    public string Resolve(string path) => Folder is null || Path.IsPathRooted(path) || HubModel.IsHub(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
 
     public static bool TryNumber(string? text, double low, double high, out double value) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out value) && double.IsFinite(value) && value >= low && value <= high;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using EdgeLora.Cli.Converting;
+using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
 
@@ -10,7 +11,7 @@ internal static class ConvertVerb
     {
         Command command = new("convert",
             "Convert an adapter between PEFT, .elora, .onnx_adapter and others, a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder. What the target cannot hold is refused by name.");
-        Argument<string> from = new("in") { Description = "What to read: a file or folder of any format; edgelora inspect says which and what it converts to." };
+        Argument<string> from = new("in") { Description = "What to read: a file or folder of any format, or hf:owner/name that 'pull' brought; edgelora inspect says which and what it converts to." };
         Argument<string> to = new("out") { Description = "What to write: a file whose extension names the format, or a new folder." };
         Option<string?> format = new("--to") { Description = $"Format to write, where the extension does not tell it. Adapters: {AdapterConversion.Targets}.", HelpName = "format" };
         Option<string?> type = new("--type") { Description = "How tensors are stored: f32, f16 or bf16. Default: as they are.", HelpName = "type" };
@@ -25,13 +26,13 @@ internal static class ConvertVerb
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
-            ConvertRequest request = new(result.GetRequiredValue(from), result.GetRequiredValue(to))
+            ConvertRequest request = new(HubCache.Resolve(result.GetRequiredValue(from)), result.GetRequiredValue(to))
             {
                 To = result.GetValue(format),
                 Type = result.GetValue(type),
                 Fold = result.GetValue(fold),
                 Alpha = result.GetValue(alpha),
-                Base = result.GetValue(model),
+                Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,
                 Tokenizer = result.GetValue(tokenizer),
             };
             ConvertResult done = Convert(request, cancellation);

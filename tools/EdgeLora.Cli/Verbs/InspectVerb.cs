@@ -1,5 +1,6 @@
 using System.CommandLine;
 using EdgeLora.Cli.Inspection;
+using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
 
@@ -9,7 +10,7 @@ internal static class InspectVerb
     public static Command Create(CommandIo io)
     {
         Command command = new("inspect", "Say what a file or folder is, its tensors, rank, alpha, bytes and fingerprint, and every fault for which a reader refuses it (exit code 1).");
-        Argument<string> path = new("file-or-folder") { Description = "A .safetensors, .gguf, .bin, .elora, .onnx_adapter, tokenizer or config file, or an adapter, model or tree folder." };
+        Argument<string> path = new("file-or-folder") { Description = "A .safetensors, .gguf, .bin, .elora, .onnx_adapter, tokenizer or config file, an adapter, model or tree folder, or hf:owner/name[@revision][:file] that 'pull' brought." };
         Option<string?> model = new("--base") { Description = "Model that an adapter must fit. Default: it is not checked against one.", HelpName = "model" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON with every tensor." };
         command.Add(path);
@@ -17,8 +18,8 @@ internal static class InspectVerb
         command.Add(json);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
-            string source = result.GetRequiredValue(path);
-            InspectReport report = Inspector.Inspect(source, result.GetValue(model));
+            string source = HubCache.Resolve(result.GetRequiredValue(path));
+            InspectReport report = Inspector.Inspect(source, result.GetValue(model) is { } on ? HubCache.Resolve(on) : null);
             if (result.GetValue(json))
                 io.WriteJson(report.WriteJson);
             else

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using EdgeLora.Cli.Attaching;
+using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
 
@@ -20,7 +21,7 @@ internal static class PushVerb
 
     private static void AddFlags(Command command, CommandIo io)
     {
-        Argument<string> adapter = new("adapter") { Description = "The adapter's folder, .elora or .onnx_adapter file." };
+        Argument<string> adapter = new("adapter") { Description = "The adapter's folder, .elora or .onnx_adapter file, or hf:owner/name that 'pull' brought." };
         Option<string?> at = new("--as") { Description = "Its path in the host's tree, such as support/alice. Default: below the base, with the folder's name.", HelpName = "path" };
         Option<bool> isNew = new("--new") { Description = "Only where nothing is mounted there." };
         Option<bool> replace = new("--replace") { Description = "Only where something is mounted there." };
@@ -36,7 +37,7 @@ internal static class PushVerb
                 throw new UsageException("--new and --replace: give one of them");
             PushMode mode = result.GetValue(isNew) ? PushMode.New : result.GetValue(replace) ? PushMode.Replace : PushMode.Any;
             using LinkClient client = await link.ConnectAsync(result, cancellation).ConfigureAwait(false);
-            AdapterHandle handle = await client.PushAsync(result.GetRequiredValue(adapter), result.GetValue(at), mode, (done, all) => io.Progress("bytes", done, all), cancellation).ConfigureAwait(false);
+            AdapterHandle handle = await client.PushAsync(HubCache.Resolve(result.GetRequiredValue(adapter)), result.GetValue(at), mode, (done, all) => io.Progress("bytes", done, all), cancellation).ConfigureAwait(false);
             if (result.GetValue(json))
                 io.WriteJson(w => LinkJson.Write(w, handle));
             else

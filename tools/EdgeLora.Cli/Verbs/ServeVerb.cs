@@ -21,7 +21,7 @@ internal static class ServeVerb
 
     private static void AddFlags(Command command, CommandIo io)
     {
-        Argument<string> tree = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, or a .gguf file." };
+        Argument<string> tree = new("tree-or-model") { Description = "A tree folder (with base/, base.gguf or base.json), a model folder, a .gguf file, or hf:owner/name[@revision][:file] that 'pull' brought." };
         Option<string[]> listen = new("--listen") { Description = "A socket's path, a pipe's name, or a TCP port of 127.0.0.1 (0: any that is free), which wants a token to be shown; at most one of a kind. Default: a socket or pipe of its own, which 'attach' finds.", HelpName = "path|port" };
         Option<string?> token = new("--token") { Description = $"What TCP clients must show, 16 characters at least. Default: ${LinkArguments.TokenVariable}, else a random one, printed.", HelpName = "text" };
         Option<bool> watch = new("--watch") { Description = "Watch the tree's folder: folders dropped in are mounted, changed files reloaded, deleted ones unmounted." };

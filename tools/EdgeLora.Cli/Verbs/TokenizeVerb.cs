@@ -11,7 +11,7 @@ internal static class TokenizeVerb
     public static Command Create(CommandIo io)
     {
         Command command = new("tokenize", "Turn text into token ids, or ids into text with --decode.");
-        Argument<string> model = new("model-or-tokenizer") { Description = "A tree, a model folder, a .gguf file, or a tokenizer file." };
+        Argument<string> model = new("model-or-tokenizer") { Description = "A tree, a model folder, a .gguf file, a tokenizer file, or hf:owner/name that 'pull' brought." };
         Option<string?> prompt = new("--prompt", "-p") { Description = "The text, or the ids 1,2,3 with --decode. Default: standard input.", HelpName = "text" };
         Option<bool> decode = new("--decode") { Description = "Read ids, print text." };
         Option<bool> special = new("--special") { Description = "Keep special tokens in decoded text." };
@@ -26,7 +26,7 @@ internal static class TokenizeVerb
                 command.Add((Option)symbol);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
-            Tokenizer tokenizer = Open(result.GetRequiredValue(model));
+            Tokenizer tokenizer = Open(HubCache.Resolve(result.GetRequiredValue(model)));
             bool back = result.GetValue(decode), add = !result.GetValue(bare), asText = result.GetValue(plain), skip = !result.GetValue(special);
             if (result.GetValue(lines))
             {
