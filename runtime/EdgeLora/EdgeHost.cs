@@ -119,7 +119,7 @@ public sealed partial class EdgeHost : IDisposable
     }
 
     // base/, base.gguf or base.json make a folder a tree.
-    private static string? BaseOf(string folder)
+    internal static string? BaseOf(string folder)
     {
         if (!Directory.Exists(folder))
             return null;
@@ -149,12 +149,12 @@ public sealed partial class EdgeHost : IDisposable
         return path;
     }
 
-    private static Tokenizer? ReadTokenizer(string path, BaseCheckpoint checkpoint)
+    internal static Tokenizer? ReadTokenizer(string path, BaseCheckpoint checkpoint)
     {
         if (checkpoint.Container is GgufFile gguf)
             // llama.cpp's word for a file that has none.
             return gguf.Metadata.TryGetValue("tokenizer.ggml.model", out object? model) && model is not "no_vocab" ? Tokenizer.FromGguf(gguf.Metadata, path) : null;
-        return File.Exists(Path.Combine(path, "tokenizer.json")) || File.Exists(Path.Combine(path, "tokenizer.model")) || File.Exists(Path.Combine(path, "vocab.json"))
+        return Array.Exists(["tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"], name => File.Exists(Path.Combine(path, name)))
             ? Tokenizer.Load(path)
             : null;
     }

@@ -31,26 +31,36 @@ internal sealed class HostArguments
     public DeviceArguments Device { get; } = new();
 
     /// <summary>Opens the host.</summary>
-    public EdgeHost Open(ParseResult result, string? device = null) => EdgeHost.Open(result.GetRequiredValue(Source), new EdgeHostOptions
+    public EdgeHost Open(ParseResult result, string? device = null) => EdgeHost.Open(result.GetRequiredValue(Source), Options(result, device));
+
+    /// <summary>Opens the host of an encoder.</summary>
+    public ClassifierHost OpenClassifier(ParseResult result) => ClassifierHost.Open(result.GetRequiredValue(Source), Options(result, null));
+
+    private EdgeHostOptions Options(ParseResult result, string? device) => new()
     {
         Device = device ?? Device.Name(result),
         Threads = Device.Threads(result),
         DeviceReport = DeviceArguments.Report,
         WatchShaders = Device.WatchShaders(result),
         Adapters = result.GetValue(Adapter) ?? [],
-    });
+    };
 
     /// <summary>Goes where the arguments say.</summary>
-    public AdapterPath Enter(EdgeHost host, ParseResult result)
+    public AdapterPath Enter(EdgeHost host, ParseResult result) => Enter(result, host.Tree, host.Enter, host.Blend);
+
+    /// <summary>Goes where the arguments say.</summary>
+    public AdapterPath Enter(ClassifierHost host, ParseResult result) => Enter(result, host.Tree, host.Enter, host.Blend);
+
+    /// <summary>The node that the arguments name.</summary>
+    public string Node(EdgeHost host, ParseResult result) => result.GetValue(At) ?? Default(host.Tree, result);
+
+    private AdapterPath Enter(ParseResult result, AdapterTree tree, Func<string, AdapterPath> enter, Func<IReadOnlyList<(string, float)>, AdapterPath> blended)
     {
         string? at = result.GetValue(At), blend = result.GetValue(Blend);
         if (blend is not null)
-            return at is null ? host.Blend(Numbers.Blend(blend)) : throw new UsageException("--blend and --at: give one of them");
-        return host.Enter(at ?? Default(host, result));
+            return at is null ? blended(Numbers.Blend(blend)) : throw new UsageException("--blend and --at: give one of them");
+        return enter(at ?? Default(tree, result));
     }
 
-    /// <summary>The node that the arguments name.</summary>
-    public string Node(EdgeHost host, ParseResult result) => result.GetValue(At) ?? Default(host, result);
-
-    private string Default(EdgeHost host, ParseResult result) => result.GetValue(Adapter) is { Length: > 0 } ? host.Tree.Nodes[^1].Path : "";
+    private string Default(AdapterTree tree, ParseResult result) => result.GetValue(Adapter) is { Length: > 0 } ? tree.Nodes[^1].Path : "";
 }

@@ -11,7 +11,7 @@ internal static class Numbers
     public static int[] Tokens(string text) => [.. text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(part =>
         int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new UsageException($"--tokens: expected ids like 1,2,3, found '{part}'"))];
 
-    /// <summary>A JSON array of ids, or of such arrays of one length. <c>Nested</c> says which.</summary>
+    /// <summary>A JSON array of ids, or of such arrays. <c>Nested</c> says which.</summary>
     public static (int[][] Rows, bool Nested) TokenFile(string path)
     {
         using JsonDocument document = SafeJson.ReadFile(path);
@@ -19,11 +19,7 @@ internal static class Numbers
         if (root.ValueKind != JsonValueKind.Array)
             throw new ModelFileException(path, $"expected an array of token ids, found {SafeJson.Kind(root.ValueKind)}");
         bool nested = root.GetArrayLength() > 0 && root[0].ValueKind == JsonValueKind.Array;
-        int[][] rows = nested ? [.. root.EnumerateArray().Select((row, i) => Ids(path, row, $"[{i}]"))] : [Ids(path, root, "")];
-        for (int i = 1; i < rows.Length; i++)
-            if (rows[i].Length != rows[0].Length)
-                throw new ModelFileException(path, $"[{i}]: expected {rows[0].Length} ids as in row 0, found {rows[i].Length}");
-        return (rows, nested);
+        return (nested ? [.. root.EnumerateArray().Select((row, i) => Ids(path, row, $"[{i}]"))] : [Ids(path, root, "")], nested);
     }
 
     /// <summary><c>a=0.3,b/c=0.7</c>.</summary>

@@ -13,7 +13,7 @@ public static class EncoderGolden
     {
         using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
         using EncoderModel model = EncoderModel.Load(BaseCheckpoint.OpenFolder(folder), backend);
-        EncoderInput[] inputs = Inputs(expected);
+        EncoderInput[] inputs = EncoderInputFile.Read(expected);
         EncoderRow[] rows = [.. inputs.Select(i => new EncoderRow(i, AdapterPath.Root))];
         List<GoldenError> errors = [];
         void Compare(string name, float[] found)
@@ -39,40 +39,12 @@ public static class EncoderGolden
         using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
         using EncoderModel model = EncoderModel.Load(BaseCheckpoint.OpenFolder(PeftAdapter.BaseFolder(folder)), backend);
         using ResidentAdapter adapter = ResidentAdapter.Load(folder, Path.GetFileName(folder.TrimEnd('/')), model.Sites, backend);
-        EncoderInput[] inputs = Inputs(expected);
+        EncoderInput[] inputs = EncoderInputFile.Read(expected);
         List<GoldenError> errors = [];
         foreach ((string name, AdapterPath path) in (ReadOnlySpan<(string, AdapterPath)>)[("base_logits", AdapterPath.Root), ("logits", PathResolver.Extend(AdapterPath.Root, "golden", model.Sites, backend, adapter))])
             if (expected.Tensors.TryGetValue(name, out Tensor? tensor))
                 errors.Add(new(name, GoldenError.Relative([.. model.Classify([.. inputs.Select(i => new EncoderRow(i, path))]).SelectMany(r => r)], tensor.Floats), ModelGolden.Tolerance));
         return errors;
-    }
-
-    /// <summary>The rows of a file with <c>input_ids</c> [N, T] (and <c>attention_mask</c>, <c>token_type_ids</c>), or with <c>pixel_values</c> [N, C, H, W]. Throws <see cref="ModelFileException"/> where it has neither.</summary>
-    public static EncoderInput[] Inputs(TensorFile file)
-    {
-        if (file.Tensors.TryGetValue("pixel_values", out Tensor? pixels))
-        {
-            float[] values = pixels.ToFloats();
-            return values.Length == 0 || pixels.Shape.Rank != 4
-                ? throw new ModelFileException(file.FilePath, $"pixel_values: expected [N, C, H, W], found {pixels.Shape}")
-                : [.. values.Chunk(values.Length / (int)pixels.Shape[0]).Select(EncoderInput.Image)];
-        }
-        if (Rows(file, "input_ids", null) is not { } ids)
-            throw new ModelFileException(file.FilePath, "expected input_ids or pixel_values");
-        int[][]? masks = Rows(file, "attention_mask", ids), types = Rows(file, "token_type_ids", ids);
-        return [.. ids.Select((row, i) => EncoderInput.Tokens(row, masks?[i], types?[i]))];
-    }
-
-    private static int[][]? Rows(TensorFile file, string name, int[][]? like)
-    {
-        if (!file.Tensors.TryGetValue(name, out Tensor? tensor))
-            return null;
-        if (tensor.Shape.Rank != 2 || tensor.Shape.Elements == 0)
-            throw new ModelFileException(file.FilePath, $"{name}: expected [N, T], found {tensor.Shape}");
-        int[][] rows = [.. tensor.ToInts().Chunk(tensor.Shape.Columns).Select(r => Array.ConvertAll(r, x => checked((int)x)))];
-        return like is null || rows.Length == like.Length && rows[0].Length == like[0].Length
-            ? rows
-            : throw new ModelFileException(file.FilePath, $"{name}: expected [{like.Length}, {like[0].Length}] as input_ids has, found {tensor.Shape}");
     }
 
     // [N, T, D] without the rows that are padding.

@@ -37,6 +37,10 @@ public sealed class EncoderHead
         }
     }
 
+    /// <summary>Classes of the classifier that an adapter brings; null where it brings none.</summary>
+    public static int? ClassesOf(PeftAdapter adapter) =>
+        new[] { "classifier.out_proj", "classifier" }.Select(name => adapter.Modules.GetValueOrDefault(name)?[PeftPart.Weight]).FirstOrDefault(w => w is { Shape.Rank: 2 }) is { } weight ? (int)weight.Shape[0] : null;
+
     /// <summary>Modules that the checkpoint lacks.</summary>
     public IReadOnlyList<LinearSite> Missing => _missing;
 

@@ -19,9 +19,6 @@ public sealed class EncoderInput
     /// <param name="types">[T] token types (0 for a first text, 1 for a second); null: all 0.</param>
     public static EncoderInput Tokens(int[] ids, int[]? mask = null, int[]? types = null) => new(ids, mask, types, null);
 
-    /// <summary>A text, or a pair of texts, as the tokenizer cut it.</summary>
-    public static EncoderInput Tokens(Encoding encoding) => new(encoding.Ids, encoding.AttentionMask, encoding.TypeIds, null);
-
     /// <summary>An image.</summary>
     /// <param name="pixels">[C, H, W], normalised as the model's processor does.</param>
     public static EncoderInput Image(float[] pixels) => new([], null, null, pixels);

@@ -51,6 +51,9 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
     /// <summary>True where images are read, not tokens.</summary>
     public bool ReadsImages => _weights.Patches is not null;
 
+    /// <summary>Token types that are told apart; 1 where a token has none.</summary>
+    public int TokenTypes => _weights.Types is { } types ? (int)types.Table.Shape[0] : 1;
+
     /// <summary>[C, H, W] of an image; null where tokens are read.</summary>
     public Shape? ImageShape => _weights.Patches is { } p ? new(p.Channels, p.ImageSize, p.ImageSize) : null;
 
@@ -93,6 +96,9 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
 
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => new(Backend, Config.Layers, Config.HiddenSize, capacity);
+
+    /// <summary>A text, or a pair of texts, as the tokenizer cut it; its token types count only where the model tells them apart.</summary>
+    public EncoderInput Read(Encoding encoding) => EncoderInput.Tokens(encoding.Ids, encoding.AttentionMask, TokenTypes > 1 ? encoding.TypeIds : null);
 
     /// <summary>The class logits of each row, in one forward.</summary>
     /// <param name="rows">What is read, each on its own path.</param>

@@ -35,6 +35,8 @@ public static class ArchitectureRegistry
     public static IArchitecture For(HfConfig config)
     {
         string type = config.ModelType;
+        if (EncoderRegistry.Knows(config))
+            throw new ModelFileException(config.FilePath, $"model_type: {type} is an encoder: it gives classes or hidden states and no next token; 'edgelora logits' and ClassifierHost run it");
         return All.FirstOrDefault(a => a.ModelTypes.Contains(type))
             ?? throw config.Refusal("model_type", "one of " + string.Join(", ", All.SelectMany(a => a.ModelTypes)));
     }

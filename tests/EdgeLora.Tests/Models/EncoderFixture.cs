@@ -13,7 +13,7 @@ internal sealed class EncoderFixture(string name) : IDisposable
     public EncoderInput[] Inputs()
     {
         using TensorFile expected = Safetensors.Open(Path.Combine(Folder, "expected.safetensors"));
-        return EncoderGolden.Inputs(expected);
+        return EncoderInputFile.Read(expected);
     }
 
     public EncoderModel Load(IComputeBackend backend) => EncoderModel.Load(BaseCheckpoint.OpenFolder(Folder), backend);
