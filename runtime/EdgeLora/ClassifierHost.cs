@@ -33,26 +33,27 @@ public sealed class ClassifierHost : IDisposable
     /// <summary>Whether a tree's base, or a model folder, is an encoder.</summary>
     public static bool IsEncoder(string treeOrModel)
     {
-        string config = Path.Combine(EdgeHost.BaseOf(treeOrModel) ?? treeOrModel, "config.json");
+        string place = HubCache.Resolve(treeOrModel), config = Path.Combine(EdgeHost.BaseOf(place) ?? place, "config.json");
         return File.Exists(config) && EncoderRegistry.Knows(HfConfig.Read(config));
     }
 
-    /// <summary>Opens a tree (a folder with base/ or base.json) or a model folder. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used, <see cref="NotSupportedException"/> for one that runs decoders only.</summary>
+    /// <summary>Opens a tree (a folder with base/ or base.json), a model folder, or <c>hf:owner/name[@revision]</c> from the cache of <see cref="HubCache"/>; the options' adapters likewise. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used, <see cref="NotSupportedException"/> for one that runs decoders only.</summary>
     /// <param name="treeOrModel">The tree or model. Where the base has no classifier, the first adapter with one says how many classes there are.</param>
     /// <param name="options">Device, adapters, budgets; what concerns sessions and watching is not looked at.</param>
     public static ClassifierHost Open(string treeOrModel, EdgeHostOptions? options = null)
     {
         options ??= new();
-        string? basePath = EdgeHost.BaseOf(treeOrModel);
+        string place = HubCache.Resolve(treeOrModel);
+        string? basePath = EdgeHost.BaseOf(place);
         if (basePath is not null && options.Adapters.Count > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
-        AdapterTree tree = basePath is not null ? AdapterTree.Open(treeOrModel) : AdapterTree.FromPath(treeOrModel, options.Adapters);
+        AdapterTree tree = basePath is not null ? AdapterTree.Open(place) : AdapterTree.FromPath(place, [.. options.Adapters.Select(a => HubCache.Resolve(a))]);
         IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders);
         try
         {
-            BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? treeOrModel);
+            BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? place);
             EncoderModel model = EncoderModel.Load(checkpoint, backend, ClassesOf(tree));
-            return new(treeOrModel, model, EdgeHost.ReadTokenizer(basePath ?? treeOrModel, checkpoint), tree, options);
+            return new(treeOrModel, model, EdgeHost.ReadTokenizer(basePath ?? place, checkpoint), tree, options);
         }
         catch
         {
