@@ -8,7 +8,7 @@ namespace EdgeLora;
 public sealed partial class EdgeHost
 {
     /// <summary>Mounts an adapter from anywhere at a place of the tree, reads and validates it. Fails with <see cref="ModelFileException"/>, and mounts nothing, where it is refused; with <see cref="ArgumentException"/> where the place is taken.</summary>
-    /// <param name="folder">The adapter's folder, .elora or .onnx_adapter file.</param>
+    /// <param name="folder">The adapter's folder or file.</param>
     /// <param name="parent">What it builds on; empty: the base.</param>
     /// <param name="name">Its name there; null: the folder's.</param>
     public async Task<AdapterHandle> MountAsync(string folder, string parent = "", string? name = null)

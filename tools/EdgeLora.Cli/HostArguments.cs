@@ -24,7 +24,7 @@ internal sealed class HostArguments
 
     public Option<string?> At { get; } = new("--at") { Description = "Node to stand on, a path in the tree such as support/alice. Default: the root; with --adapter: the last adapter.", HelpName = "path" };
 
-    public Option<string[]> Adapter { get; } = new("--adapter") { Description = "Adapter folder, .elora or .onnx_adapter file, or hf:owner/name, on a plain model; repeated: each builds on the one before. Default: none.", HelpName = "folder" };
+    public Option<string[]> Adapter { get; } = new("--adapter") { Description = "Adapter folder or file (PEFT, .elora, .gguf, .onnx_adapter and others), or hf:owner/name, on a plain model; repeated: each builds on the one before. Default: none.", HelpName = "folder" };
 
     public Option<string?> Blend { get; } = new("--blend") { Description = "Weighted sum of nodes instead of one: a=0.3,b/c=0.7. Default: none.", HelpName = "node=strength,…" };
 

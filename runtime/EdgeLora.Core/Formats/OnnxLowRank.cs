@@ -45,7 +45,8 @@ public static class OnnxLowRank
         if (file.File.Tensors.Count == 0)
             faults.Add("holds no low-rank pair");
         faults.ThrowIfAny();
-        return PeftAdapter.Create(path, Config(path, ranks), tensors);
+        // alpha is the rank everywhere: a scale of 1.
+        return PeftAdapter.Create(path, PairConfig.Of(path, ranks.ToDictionary(r => r.Key, r => (r.Value, (double)r.Value))), tensors);
     }
 
     /// <summary>What graph inputs cannot hold: they add s·B·A to linear layers and nothing else. The scale always goes into B.</summary>
@@ -89,21 +90,6 @@ public static class OnnxLowRank
     }
 
     private static DType TypeOf(Tensor tensor, DType? type) => ScaleFold.TypeOf(tensor, type, DType.F32, DType.F16);
-
-    // alpha is the rank everywhere: a scale of 1. The commonest rank stands for all, the others are named.
-    private static PeftConfig Config(string path, Dictionary<string, int> ranks)
-    {
-        int common = ranks.Values.CountBy(r => r).MaxBy(c => c.Value).Key;
-        try
-        {
-            PeftPatternValue[] others = [.. ranks.Where(r => r.Value != common).Select(r => new PeftPatternValue(PythonPattern.DottedEnd(r.Key.Replace(".", "\\.")), r.Value))];
-            return new() { Rank = common, Alpha = common, RankPattern = others, AlphaPattern = others, TargetModules = [.. ranks.Keys] };
-        }
-        catch (ArgumentException e)
-        {
-            throw new ModelFileException(path, $"a module's name is none: {e.Message}", e);
-        }
-    }
 
     // model.layers.0.self_attn.q_proj <-> model.layers.0.attn.q_proj
     private static string Swap(string module, string from, string to)

@@ -55,6 +55,9 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>The tensors' file as torch pickled it; read where <see cref="WeightsName"/> is not there.</summary>
     public const string BinaryName = "adapter_model.bin";
 
+    /// <summary>Metadata with this prefix says something of the adapter that no field of the configuration does; it goes along where a format has metadata.</summary>
+    public const string MetadataPrefix = "adapter.lora.";
+
     private const string Prefix = "base_model.model.";
 
     // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
@@ -117,8 +120,18 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>The format that it was read from; null for one that was made in memory.</summary>
     public AdapterFileFormat? Format { get; internal set; }
 
+    /// <summary>
+    /// The GGUF architecture in whose row order B stands, where it was read from GGUF and the base was not known; null: in the checkpoint's order. <see cref="GgufRows.ToCheckpoint(PeftAdapter, string, Func{string, int})"/>
+    /// brings it there.
+    /// </summary>
+    public string? RowOrder { get; internal set; }
+
+    /// <summary>Why rows stand in another order than the checkpoint's, or null where they do not.</summary>
+    public string? RowFault => RowOrder is { } architecture && Modules.Keys.FirstOrDefault(m => GgufRows.AreMoved(architecture, m)) is { } module
+        ? $"{module}: its rows stand in the order of a {architecture} GGUF; the base tells how many heads they are: give it (--base)" : null;
+
     /// <summary>Bytes of the tensors' file that <see cref="Write"/> makes.</summary>
-    public long WrittenLength => Safetensors.FileLength([.. Tensors.Values.Select(t => (t.Name, t.Type, t.Shape))], s_metadata);
+    public long WrittenLength => Safetensors.FileLength([.. Tensors.Values.Select(t => (t.Name, t.Type, t.Shape))], WrittenMetadata);
 
     /// <summary>Unmaps the file. Tensors must not be read afterwards.</summary>
     public void Dispose() => _owner.Dispose();
@@ -179,7 +192,15 @@ public sealed class PeftAdapter : IDisposable
     }
 
     /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
-    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format };
+    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder };
+
+    /// <summary>The same configuration over other tensors under the same names, in the checkpoint's row order. Of the two, one is disposed.</summary>
+    public PeftAdapter WithTensors(IReadOnlyDictionary<string, Tensor> tensors)
+    {
+        PeftAdapter other = Assemble(FilePath, Config, ConfigJson, new(FilePath, tensors, File.Metadata, []), _owner, Header);
+        other.Format = Format;
+        return other;
+    }
 
     /// <summary>The same numbers stored as <paramref name="type"/>; null: this adapter itself. It stays the owner: the result is only to be written. Throws <see cref="ModelFileException"/> naming tensors with numbers too large.</summary>
     public PeftAdapter As(DType? type)
@@ -197,7 +218,9 @@ public sealed class PeftAdapter : IDisposable
             tensors[name] = tensor.Type == to ? tensor : new(name, to, tensor.Shape, new ComputedStorage(to.Bytes(tensor.Shape.Elements), () => ScaleFold.Apply(tensor, 1, to)));
         }
         faults.ThrowIfAny();
-        return Assemble(FilePath, Config, ConfigJson, new(FilePath, tensors, File.Metadata, []), File, Header);
+        PeftAdapter other = WithTensors(tensors);
+        other.RowOrder = RowOrder;
+        return other;
     }
 
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
@@ -217,8 +240,9 @@ public sealed class PeftAdapter : IDisposable
     /// </summary>
     public void Write(string folder, CancellationToken cancellation = default)
     {
+        RequireCheckpointOrder();
         Directory.CreateDirectory(folder);
-        Safetensors.Write(Path.Combine(folder, WeightsName), Tensors.Values, s_metadata, cancellation);
+        Safetensors.Write(Path.Combine(folder, WeightsName), Tensors.Values, WrittenMetadata, cancellation);
         AtomicFile.WriteText(Path.Combine(folder, PeftConfigReader.FileName), ConfigJson);
     }
 
@@ -228,17 +252,31 @@ public sealed class PeftAdapter : IDisposable
     /// <param name="parentFingerprint">Fingerprint of its parent's tensors; empty below the root.</param>
     /// <param name="baseFingerprint">Fingerprint of the base; empty where unknown.</param>
     /// <param name="cancellation">Stops between two tensors; nothing is left behind.</param>
-    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "", CancellationToken cancellation = default) => EdgeAdapter.Write(path, new()
+    public void WriteElora(string path, string name, string parentFingerprint = "", string baseFingerprint = "", CancellationToken cancellation = default)
     {
-        Name = name,
-        ParentFingerprint = parentFingerprint,
-        BaseFingerprint = baseFingerprint,
-        Rank = Config.Rank,
-        Alpha = Config.Alpha,
-        Targets = Config.TargetPattern is { } pattern ? [pattern.Source] : Config.TargetsAllLinear ? ["all-linear"] : Config.TargetModules,
-        ConfigJson = ConfigJson,
-        Metadata = File.Metadata,
-    }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
+        RequireCheckpointOrder();
+        EdgeAdapter.Write(path, new()
+        {
+            Name = name,
+            ParentFingerprint = parentFingerprint,
+            BaseFingerprint = baseFingerprint,
+            Rank = Config.Rank,
+            Alpha = Config.Alpha,
+            Targets = Config.TargetPattern is { } pattern ? [pattern.Source] : Config.TargetsAllLinear ? ["all-linear"] : Config.TargetModules,
+            ConfigJson = ConfigJson,
+            Metadata = File.Metadata,
+        }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
+    }
+
+    private IReadOnlyDictionary<string, string> WrittenMetadata => File.Metadata.Keys.Any(k => k.StartsWith(MetadataPrefix, StringComparison.Ordinal))
+        ? new Dictionary<string, string>(s_metadata.Concat(File.Metadata.Where(m => m.Key.StartsWith(MetadataPrefix, StringComparison.Ordinal))))
+        : s_metadata;
+
+    private void RequireCheckpointOrder()
+    {
+        if (RowFault is { } fault)
+            throw new ModelFileException(FilePath, fault);
+    }
 
     private static Tensor Named(PeftConfig config, (string Module, PeftPart Part, Tensor Value) t) => t.Value.View(NameOf(config, t.Module, t.Part), t.Value.Shape);
 

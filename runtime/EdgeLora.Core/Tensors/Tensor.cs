@@ -82,6 +82,17 @@ public sealed class Tensor
         return new(Name, Type, new Shape(columns, rows), storage);
     }
 
+    /// <summary>A copy whose row i along the first axis is this one's row <paramref name="rows"/>[i].</summary>
+    public Tensor Reordered(ReadOnlySpan<int> rows)
+    {
+        int rowBytes = checked((int)(ByteLength / Shape[0]));
+        ArrayStorage storage = new(checked((int)ByteLength));
+        ReadOnlySpan<byte> source = Bytes;
+        for (int i = 0; i < rows.Length; i++)
+            source.Slice(rows[i] * rowBytes, rowBytes).CopyTo(storage.Writable[(i * rowBytes)..]);
+        return new(Name, Type, Shape, storage);
+    }
+
     /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; quantised types are what <see cref="Dequantize"/> says).</summary>
     public float[] ToFloats()
     {

@@ -199,7 +199,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
         if (tensors.Take(rows, label, new Shape(entry.Ids.Length, weight[1])) is not { } values)
             return null;
         int[] order = [.. Enumerable.Range(0, entry.Ids.Length).OrderBy(i => entry.Ids[i])];
-        return new([.. order.Select(i => entry.Ids[i])], AdapterTensors.Reorder(values, order));
+        return new([.. order.Select(i => entry.Ids[i])], values.Reordered(order));
     }
 
     // What a head that shares the embedding's weight takes over from it. LoRA on the embedding is not among it.

@@ -38,7 +38,7 @@ public sealed class AdapterNode
     /// <summary>Path from the root, <c>support/alice</c>; empty for the root.</summary>
     public string Path { get; }
 
-    /// <summary>Folder on disk, or .elora or .onnx_adapter file; a reload from another place changes it.</summary>
+    /// <summary>Folder or file on disk; a reload from another place changes it.</summary>
     public string Folder { get; internal set; }
 
     /// <summary>The node it builds on; null for the root.</summary>

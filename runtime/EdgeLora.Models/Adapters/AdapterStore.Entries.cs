@@ -29,7 +29,7 @@ public sealed partial class AdapterStore
     public LoraAdapter ReadFile(AdapterNode node) => ReadFile(node.Folder, node.Name);
 
     /// <summary>As <see cref="ReadFile(AdapterNode)"/>, for files that no node has yet.</summary>
-    /// <param name="folder">The adapter's folder, .elora or .onnx_adapter file.</param>
+    /// <param name="folder">The adapter's folder or file.</param>
     /// <param name="name">Its name.</param>
     public LoraAdapter ReadFile(string folder, string name)
     {

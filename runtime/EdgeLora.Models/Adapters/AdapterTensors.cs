@@ -23,7 +23,7 @@ internal sealed class AdapterTensors(FaultList faults)
             faults.Add($"{label}: element {at} is NaN or infinite");
             return null;
         }
-        return rowOrder is null ? tensor : Reorder(tensor, rowOrder);
+        return rowOrder is null ? tensor : tensor.Reordered(rowOrder);
     }
 
     public bool CheckShape(Tensor tensor, string label, Shape expected)
@@ -32,17 +32,6 @@ internal sealed class AdapterTensors(FaultList faults)
             return true;
         faults.Add($"{label}: expected {expected}, found {tensor.Shape}");
         return false;
-    }
-
-    /// <summary>A copy whose row i is row order[i].</summary>
-    public static Tensor Reorder(Tensor tensor, int[] order)
-    {
-        ReadOnlySpan<byte> source = tensor.Bytes;
-        int rowBytes = checked((int)(tensor.ByteLength / tensor.Shape[0]));
-        ArrayStorage storage = new(checked((int)tensor.ByteLength));
-        for (int i = 0; i < order.Length; i++)
-            source.Slice(order[i] * rowBytes, rowBytes).CopyTo(storage.Writable[(i * rowBytes)..]);
-        return new(tensor.Name, tensor.Type, tensor.Shape, storage);
     }
 
     // An exponent of all ones is NaN or infinity in every IEEE type.

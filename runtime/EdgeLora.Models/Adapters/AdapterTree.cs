@@ -78,7 +78,7 @@ public sealed class AdapterTree
     /// <summary>Adds a node. Throws <see cref="ArgumentException"/> where the path is taken, and for a name that is none.</summary>
     /// <param name="parent">What it builds on.</param>
     /// <param name="name">Its name there.</param>
-    /// <param name="folder">Its folder, or .elora or .onnx_adapter file.</param>
+    /// <param name="folder">Its folder or file.</param>
     public AdapterNode Mount(AdapterNode parent, string name, string folder)
     {
         if (name.Length == 0 || name is "." or ".." || name.Contains('/') || name.Contains('\\'))

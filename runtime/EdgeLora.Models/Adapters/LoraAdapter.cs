@@ -65,17 +65,25 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>XxHash128 over the file's tensors, 32 hex digits. Reads them all.</summary>
     public string ContentFingerprint => Fingerprint.Of(_file.File);
 
-    /// <summary>Opens a folder or an <c>.elora</c> or <c>.onnx_adapter</c> file and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
+    /// <summary>Opens a folder or file of any format of <see cref="AdapterFormats"/> and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
     public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(PeftAdapter.Open(path), sites, name);
 
     /// <summary>Fits an opened adapter to a base. Takes ownership of <paramref name="file"/>, also when it throws <see cref="ModelFileException"/>.</summary>
     public static LoraAdapter Fit(PeftAdapter file, SiteCatalog sites, string name)
     {
+        string? architecture = file.RowOrder;
+        file = GgufRows.ToCheckpoint(file, GgufNames.ArchitectureOf(sites.ModelType), module => sites.Find(module)?.RotatedHeads ?? 0);
         try
         {
             return file.Config.PeftType == PeftConfig.Bottleneck
                 ? new(name, file, [], new BottleneckFit(file, sites).Run())
                 : new(name, file, new AdapterFit(file, sites).Run(), []);
+        }
+        catch (ModelFileException e) when (architecture is not null)
+        {
+            file.Dispose();
+            // The file's own names say it to who looks into the file.
+            throw new ModelFileException(file.FilePath, [.. e.Faults.Select(f => Find(file.Modules.Keys, f) is { } module ? $"{GgufNames.ToGguf(architecture, module + ".weight")}: {f}" : f)]);
         }
         catch
         {
@@ -86,6 +94,10 @@ public sealed class LoraAdapter : IDisposable
 
     /// <summary>Unmaps the file. Nothing on a path may look into it any more.</summary>
     public void Dispose() => _file.Dispose();
+
+    // The module that a fault begins with.
+    private static string? Find(IEnumerable<string> modules, string fault) =>
+        modules.FirstOrDefault(m => fault.StartsWith(m, StringComparison.Ordinal) && fault.Length > m.Length && fault[m.Length] is '.' or ':');
 
     /// <inheritdoc/>
     public override string ToString() => $"{Name}: {Form}, rank {MaxRank}, {Deltas.Count + Bottlenecks.Count} sites, {ByteLength} bytes";

@@ -19,7 +19,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         Config = config;
         _weights = weights;
         ByteLength = build.ByteLength;
-        Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers);
+        Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers) { ModelType = config.ModelType };
         _pass = new(weights, config, Sites, checkpoint.Pairs, backend, 16);
         _head = new(backend, config);
         Whole = (backend as IWholeModelBackend)?.Compile(this);

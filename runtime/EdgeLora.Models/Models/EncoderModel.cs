@@ -21,7 +21,7 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
     {
         (_checkpoint, Backend, Config, _weights, _missing) = (checkpoint, backend, config, weights, missing);
         ByteLength = build.ByteLength;
-        Sites = new(build.Sites, weights.Classifier.Name, weights.Tokens?.Name ?? "", tiedHead: false, config.Layers, bottlenecks: false);
+        Sites = new(build.Sites, weights.Classifier.Name, weights.Tokens?.Name ?? "", tiedHead: false, config.Layers, bottlenecks: false) { ModelType = config.ModelType };
         // A base without a classifier has the names of its adapters' classes, not of these.
         Labels = missing.Contains(weights.Classifier) && ClassLabels.Count(checkpoint.Config) != Classes
             ? [.. Enumerable.Range(0, Classes).Select(i => $"LABEL_{i}")]

@@ -51,7 +51,7 @@ public sealed class GgufCheckpoint
     /// True for llama: rows of q and k (weights and biases) are stored in the order of <see cref="QueryKeyPermutation.ToAdjacent"/>;
     /// the rows of a Hugging Face adapter's B for them must be put in that order too.
     /// </summary>
-    public bool PermutesQueryKeyRows => Architecture == "llama";
+    public bool PermutesQueryKeyRows => GgufNames.PermutesQueryKeyRows(Architecture);
 
     /// <summary>True for gpt2: weights are [out, in]; in a Hugging Face file its Conv1D weights are [in, out].</summary>
     public bool StoresConv1DAsLinear => Architecture == "gpt2";

@@ -42,7 +42,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
         int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : null;
-        _sites.Add(new(name, Linear: site, RowOrder: order));
+        _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads));
         return site;
     }
 

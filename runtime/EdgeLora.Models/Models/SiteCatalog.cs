@@ -8,7 +8,8 @@ namespace EdgeLora.Models;
 /// <param name="Norm">A norm.</param>
 /// <param name="Embedding">A table of embeddings.</param>
 /// <param name="RowOrder">Set where the stored weight's output rows are permuted (llama GGUF q and k): stored row i is checkpoint row RowOrder[i].</param>
-public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite? Norm = null, EmbeddingSite? Embedding = null, int[]? RowOrder = null)
+/// <param name="RotatedHeads">For q and k: how many heads the rows are; else 0.</param>
+public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite? Norm = null, EmbeddingSite? Embedding = null, int[]? RowOrder = null, int RotatedHeads = 0)
 {
     /// <summary>Index in every <see cref="SiteTable"/>.</summary>
     public int Index => Linear?.Index ?? Norm?.Index ?? Embedding!.Index;
@@ -63,6 +64,9 @@ public sealed class SiteCatalog
 
     /// <summary>True when head and embedding share one weight in the base.</summary>
     public bool TiedHead { get; }
+
+    /// <summary>The base's <c>model_type</c>; empty where it is not known.</summary>
+    public string ModelType { get; init; } = "";
 
     /// <summary>Decoder layers.</summary>
     public int Layers { get; }

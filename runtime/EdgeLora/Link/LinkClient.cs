@@ -57,7 +57,7 @@ public sealed class LinkClient : IDisposable
     public async Task<HostStats> StatsAsync(CancellationToken cancellation = default) => LinkStats.From(await AskAsync("stats", [], cancellation).ConfigureAwait(false));
 
     /// <summary>Mounts an adapter that lies in the host's file system.</summary>
-    /// <param name="folder">Its folder, .elora or .onnx_adapter file there.</param>
+    /// <param name="folder">Its folder or file there.</param>
     /// <param name="parent">What it builds on; empty: the base.</param>
     /// <param name="name">Its name there; null: the folder's.</param>
     /// <param name="cancellation">Stops waiting.</param>
@@ -81,7 +81,7 @@ public sealed class LinkClient : IDisposable
     /// Sends an adapter's files and has them mounted, or put in place of what is there, at once and as a whole. They last as long as the host; its tree's folder is not written to. Throws <see cref="LinkException"/>, with
     /// everything as it was, where it is refused, and <see cref="ModelFileException"/> where there is no adapter.
     /// </summary>
-    /// <param name="adapter">A folder, .elora or .onnx_adapter file here.</param>
+    /// <param name="adapter">A folder or file here.</param>
     /// <param name="path">Where to in the tree; null: under the base with the folder's name.</param>
     /// <param name="mode">Whether it may take another's place.</param>
     /// <param name="progress">Told of bytes sent, of all.</param>

@@ -7,7 +7,7 @@ namespace EdgeLora;
 internal sealed class PushUpload : IDisposable
 {
     // What an adapter's folder is read from: anything else has no business there.
-    private static readonly string[] s_names = [PeftConfigReader.FileName, PeftAdapter.WeightsName, PeftAdapter.BinaryName, PeftAdapter.EdgeName, PeftAdapter.OnnxName];
+    private static readonly string[] s_names = [.. AdapterFormats.All.SelectMany(f => f.Files).Distinct()];
 
     private readonly List<(string Name, long Bytes, string Sha256)> _files = [];
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -45,26 +45,14 @@ internal sealed class PushUpload : IDisposable
     /// <summary>The place in the tree.</summary>
     public PushTarget Target { get; }
 
-    /// <summary>The files of an adapter's folder, or of an .elora or .onnx_adapter file, with the names that they have in a folder. Throws <see cref="ModelFileException"/> where there is no adapter.</summary>
+    /// <summary>The files of an adapter's folder or file, with the names that they have in a folder. Throws <see cref="ModelFileException"/> where there is no adapter.</summary>
     public static IReadOnlyList<(string Name, string Path)> FilesOf(string adapter)
     {
-        if (File.Exists(adapter) && adapter.EndsWith(EdgeAdapter.Extension, StringComparison.OrdinalIgnoreCase))
-            return [(PeftAdapter.EdgeName, adapter)];
-        if (File.Exists(adapter) && adapter.EndsWith(OnnxAdapter.Extension, StringComparison.OrdinalIgnoreCase))
-            return [(PeftAdapter.OnnxName, adapter)];
-        if (!Directory.Exists(adapter))
-            throw new ModelFileException(adapter, "no such adapter folder, .elora or .onnx_adapter file");
-        // As the reader chooses: a configuration with tensors beside it before a container, .elora before .onnx_adapter, safetensors before a pickle.
-        bool peft = PeftAdapter.IsAdapter(adapter), edge = File.Exists(Path.Combine(adapter, PeftAdapter.EdgeName)), safe = File.Exists(Path.Combine(adapter, PeftAdapter.WeightsName));
-        (string, string)[] files = [.. s_names.Where(n => n switch
-            {
-                PeftAdapter.EdgeName => !peft,
-                PeftAdapter.OnnxName => !peft && !edge,
-                PeftAdapter.BinaryName => peft && !safe,
-                _ => peft,
-            })
-            .Select(n => (n, Path.Combine(adapter, n))).Where(f => File.Exists(f.Item2))];
-        return files.Length > 0 ? files : throw new ModelFileException(adapter, $"holds no adapter: expected {PeftConfigReader.FileName}, {PeftAdapter.EdgeName} or {PeftAdapter.OnnxName}");
+        if (AdapterFormats.Find(adapter) is not { } format)
+            throw new ModelFileException(adapter, Directory.Exists(adapter) ? $"holds no adapter: expected one of {string.Join(", ", AdapterFormats.NodeFiles)}" : "no such adapter folder or file");
+        if (File.Exists(adapter))
+            return format.NodeFile is { } name ? [(name, adapter)] : throw new ModelFileException(adapter, $"{format.Title} is no node of a tree: convert it");
+        return [.. format.FilesOf(adapter).Select(n => (n, Path.Combine(adapter, n)))];
     }
 
     /// <summary>Takes the next bytes. Throws <see cref="LinkException"/> where they are not the next, or a file's checksum is another.</summary>

@@ -35,5 +35,5 @@ public sealed class PushFilesTests : IDisposable
 
     [Fact]
     public void A_folder_without_an_adapter_names_what_was_expected() =>
-        Assert.Contains("adapter_config.json, adapter.elora or adapter.onnx_adapter", Assert.Throws<ModelFileException>(() => PushUpload.FilesOf(_folder)).Message);
+        Assert.Contains("adapter_config.json, adapter.elora, adapter.onnx_adapter, adapter.gguf", Assert.Throws<ModelFileException>(() => PushUpload.FilesOf(_folder)).Message);
 }

@@ -21,7 +21,7 @@ internal static class PushVerb
 
     private static void AddFlags(Command command, CommandIo io)
     {
-        Argument<string> adapter = new("adapter") { Description = "The adapter's folder, .elora or .onnx_adapter file, or hf:owner/name that 'pull' brought." };
+        Argument<string> adapter = new("adapter") { Description = "The adapter's folder or file, or hf:owner/name that 'pull' brought." };
         Option<string?> at = new("--as") { Description = "Its path in the host's tree, such as support/alice. Default: below the base, with the folder's name.", HelpName = "path" };
         Option<bool> isNew = new("--new") { Description = "Only where nothing is mounted there." };
         Option<bool> replace = new("--replace") { Description = "Only where something is mounted there." };

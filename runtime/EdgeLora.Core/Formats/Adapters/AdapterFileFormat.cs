@@ -18,6 +18,12 @@ public abstract class AdapterFileFormat
     /// <summary>The file that makes a tree's folder a node of this format; null where a node cannot be of it.</summary>
     public virtual string? NodeFile => null;
 
+    /// <summary>Names of all files that one of a tree's folders may be read from in this format.</summary>
+    public virtual IReadOnlyList<string> Files => NodeFile is { } name ? [name] : [];
+
+    /// <summary>Those of <see cref="Files"/> that are read from <paramref name="folder"/>.</summary>
+    public virtual IReadOnlyList<string> FilesOf(string folder) => [.. Files.Where(f => File.Exists(Path.Combine(folder, f)))];
+
     /// <summary>Whether <see cref="Write"/> is there.</summary>
     public virtual bool Writes => true;
 

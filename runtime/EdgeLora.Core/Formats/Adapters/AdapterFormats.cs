@@ -7,7 +7,7 @@ public static class AdapterFormats
     public static PeftFormat Peft { get; } = new();
 
     /// <summary>Every format. A configuration with tensors beside it stands before a container.</summary>
-    public static IReadOnlyList<AdapterFileFormat> All { get; } = [Peft, new EdgeFormat(), new OnnxFormat()];
+    public static IReadOnlyList<AdapterFileFormat> All { get; } = [Peft, new EdgeFormat(), new OnnxFormat(), new GgufFormat()];
 
     /// <summary>Files that make a tree's folder a node.</summary>
     public static IReadOnlyList<string> NodeFiles { get; } = [.. All.Select(f => f.NodeFile).OfType<string>().Distinct()];
@@ -24,7 +24,8 @@ public static class AdapterFormats
     /// <summary>Opens a file or folder of any format. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
     public static PeftAdapter Read(string path, AdapterOptions? options = null)
     {
-        if (Find(path) is not { } format)
+        // By its name at least: then its reader says what is wrong.
+        if ((Find(path) ?? (File.Exists(path) ? OfExtension(path) : null)) is not { } format)
             throw new ModelFileException(path, File.Exists(path) ? "is no adapter of a known format"
                 : Directory.Exists(path) ? $"{PeftConfigReader.FileName} is missing: expected it or one of {string.Join(", ", NodeFiles.Skip(1))}" : "no such adapter folder or file");
         PeftAdapter adapter = format.Read(path, options ?? AdapterOptions.None);

@@ -24,8 +24,8 @@ public enum AdapterTraits
     Residual = 128,
     /// <summary>Low-rank pairs on embeddings.</summary>
     Embedding = 256,
-    /// <summary>A tied head that follows the embedding.</summary>
-    WeightTying = 512,
+    /// <summary>Rows of q and k in a GGUF's order.</summary>
+    MovedRows = 512,
 }
 
 /// <summary>Names what of an adapter a format cannot hold.</summary>
@@ -53,6 +53,8 @@ public static class AdapterContents
         Check(config.TokenRows.Count == 0, AdapterTraits.TokenRows, "trainable_token_indices");
         Check(config.Bias == PeftBias.None, AdapterTraits.Bias, "bias");
         Check(!config.LoraBias, AdapterTraits.LoraBias, "lora_bias");
+        if (!held.HasFlag(AdapterTraits.MovedRows) && adapter.RowFault is { } rows)
+            refusals.Add(rows);
         foreach (PeftModule module in adapter.Modules.Values)
             foreach (PeftPart part in module.Parts.Keys)
                 // A frozen copy of the base's own weight says nothing.

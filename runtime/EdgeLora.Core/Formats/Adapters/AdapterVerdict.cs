@@ -5,8 +5,8 @@ namespace EdgeLora.Core;
 /// <param name="Refusals">What it cannot hold at all.</param>
 public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<string> Refusals)
 {
-    /// <summary>A verdict without a reason against it.</summary>
-    public static AdapterVerdict Held { get; } = new([], []);
+    /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order are in its way.</summary>
+    public static AdapterVerdict OfNeutral(PeftAdapter adapter) => new([], adapter.RowFault is { } fault ? [fault] : []);
 
     /// <summary>Whether every number stays what it is.</summary>
     public bool IsExact => Folds.Count == 0 && Refusals.Count == 0;

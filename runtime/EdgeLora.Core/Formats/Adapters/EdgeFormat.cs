@@ -38,7 +38,7 @@ public sealed class EdgeFormat : AdapterFileFormat
     }
 
     /// <summary>The header holds the whole configuration: everything fits.</summary>
-    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.Held;
+    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.OfNeutral(adapter);
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) =>

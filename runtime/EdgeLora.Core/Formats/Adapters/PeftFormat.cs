@@ -18,6 +18,12 @@ public sealed class PeftFormat : AdapterFileFormat
     public override string NodeFile => PeftConfigReader.FileName;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string> Files { get; } = [PeftConfigReader.FileName, PeftAdapter.WeightsName, PeftAdapter.BinaryName];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> FilesOf(string folder) => [.. base.FilesOf(folder).Where(f => f != PeftAdapter.BinaryName || !File.Exists(Path.Combine(folder, PeftAdapter.WeightsName)))];
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) =>
         Directory.Exists(path) && new[] { PeftConfigReader.FileName, PeftAdapter.WeightsName, PeftAdapter.BinaryName }.Any(n => File.Exists(Path.Combine(path, n)));
 
@@ -30,7 +36,7 @@ public sealed class PeftFormat : AdapterFileFormat
     }
 
     /// <summary>The neutral form is this format: everything fits.</summary>
-    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.Held;
+    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.OfNeutral(adapter);
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) => adapter.As(options.Type).Write(path, cancellation);

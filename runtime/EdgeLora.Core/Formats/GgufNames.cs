@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace EdgeLora.Models;
+namespace EdgeLora.Core;
 
 /// <summary>Tensor names of GGUF and of Hugging Face checkpoints, both ways. Source: gguf-py/gguf/tensor_mapping.py of llama.cpp.</summary>
 public static class GgufNames
@@ -26,6 +26,12 @@ public static class GgufNames
 
     /// <summary>Architectures whose names are known: the values of <c>general.architecture</c>, which are also the model types.</summary>
     public static IReadOnlyList<string> Architectures { get; } = ["llama", "qwen2", "qwen3", "gpt2"];
+
+    /// <summary>The architecture of a Hugging Face model type: <c>mistral</c> is <c>llama</c>; most are spelled alike.</summary>
+    public static string ArchitectureOf(string modelType) => modelType is "mistral" ? "llama" : modelType;
+
+    /// <summary>Whether the rows of q and k are stored as <see cref="QueryKeyPermutation.ToAdjacent"/> orders them.</summary>
+    public static bool PermutesQueryKeyRows(string architecture) => architecture == "llama";
 
     /// <summary><c>blk.0.attn_q.weight</c> → <c>model.layers.0.self_attn.q_proj.weight</c>; null for a name that the architecture does not have.</summary>
     public static string? ToHuggingFace(string architecture, string name)

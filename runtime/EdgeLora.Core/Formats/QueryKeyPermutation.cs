@@ -1,4 +1,4 @@
-namespace EdgeLora.Models;
+namespace EdgeLora.Core;
 
 /// <summary>
 /// Row order of q and k under the two rotary layouts. Hugging Face rotates row i of a head with row i + d/2 (halves); llama.cpp and llama2.c

@@ -1,0 +1,76 @@
+namespace EdgeLora.Core;
+
+/// <summary>The order in which a GGUF file has the rows of q and k, against a checkpoint's.</summary>
+public static class GgufRows
+{
+    private const string Query = ".self_attn.q_proj", Key = ".self_attn.k_proj";
+
+    /// <summary>Whether a module's rows stand in another order in GGUF than in a checkpoint.</summary>
+    public static bool AreMoved(string architecture, string module) =>
+        GgufNames.PermutesQueryKeyRows(architecture) && (module.EndsWith(Query, StringComparison.Ordinal) || module.EndsWith(Key, StringComparison.Ordinal));
+
+    /// <summary>
+    /// The same adapter with rows in the checkpoint's order. Takes ownership of <paramref name="adapter"/>, also when it throws <see cref="ModelFileException"/>: for another architecture than
+    /// <paramref name="baseArchitecture"/>, or rows that are not heads of an even size.
+    /// </summary>
+    /// <param name="adapter">An adapter whose <see cref="PeftAdapter.RowOrder"/> is set; another is given back.</param>
+    /// <param name="baseArchitecture">The base's architecture in GGUF's spelling.</param>
+    /// <param name="headsOf">How many heads the rows of a module are; 0: no module of the base's.</param>
+    public static PeftAdapter ToCheckpoint(PeftAdapter adapter, string baseArchitecture, Func<string, int> headsOf)
+    {
+        if (adapter.RowOrder is not { } architecture)
+            return adapter;
+        try
+        {
+            FaultList faults = new(adapter.FilePath);
+            if (architecture != baseArchitecture)
+                faults.Add($"key 'general.architecture': is made for {architecture}, the base is {baseArchitecture}");
+            faults.ThrowIfAny();
+            Dictionary<string, Tensor> tensors = adapter.Tensors.ToDictionary(StringComparer.Ordinal);
+            foreach (PeftModule module in adapter.Modules.Values)
+                if (AreMoved(architecture, module.Name) && module[PeftPart.B] is { } b && headsOf(module.Name) is int heads and > 0)
+                {
+                    if (b.Shape[0] % (2L * heads) == 0)
+                        tensors[b.Name] = b.Reordered(QueryKeyPermutation.ToAdjacent((int)b.Shape[0], heads));
+                    else
+                        faults.Add($"{GgufNames.ToGguf(architecture, module.Name + ".weight")}: {b.Shape[0]} rows are not {heads} heads of an even size");
+                }
+            faults.ThrowIfAny();
+            return adapter.WithTensors(tensors);
+        }
+        catch
+        {
+            adapter.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The same for a base that is only described.</summary>
+    public static PeftAdapter ToCheckpoint(PeftAdapter adapter, AdapterBase model) => ToCheckpoint(adapter, GgufNames.ArchitectureOf(model.Config.ModelType), module => HeadsOf(module, model));
+
+    /// <summary>For every row of the file the checkpoint's row that it holds; null: the same.</summary>
+    internal static int[]? FileOrder(string architecture, LowRankPair pair, AdapterBase model) =>
+        AreMoved(architecture, pair.Module) ? QueryKeyPermutation.ToHalves((int)pair.B.Shape[0], HeadsOf(pair.Module, model)) : null;
+
+    /// <summary>Why a pair does not fit the base, or null.</summary>
+    internal static string? Fault(string architecture, LowRankPair pair, AdapterBase model)
+    {
+        if (AreMoved(architecture, pair.Module) && pair.B.Shape[0] % (2L * HeadsOf(pair.Module, model)) != 0)
+            return $"{pair.Module}: {pair.B.Shape[0]} rows are not {HeadsOf(pair.Module, model)} heads of an even size";
+        if (model.Weights.Count == 0)
+            return null;
+        if (!model.Weights.TryGetValue(pair.Module + ".weight", out Shape stored))
+            return $"{pair.Module}: the base has no weight of its own there";
+        // The file has [out, in] for a linear layer, [in, out] for GPT-2's Conv1D, [V, D] for a table.
+        (long outputs, long inputs) = (stored[0], stored.Rank == 2 ? stored[1] : 0);
+        bool turned = pair.IsEmbedding || architecture == "gpt2" && !model.TransposedConv1D && pair.Module.StartsWith("transformer.h.", StringComparison.Ordinal);
+        (long b, long a) = turned ? (inputs, outputs) : (outputs, inputs);
+        return pair.A.Shape[1] == a && pair.B.Shape[0] == b ? null : $"{pair.Module}: A {pair.A.Shape} and B {pair.B.Shape} do not fit the base's {stored}";
+    }
+
+    private static int HeadsOf(string module, AdapterBase model)
+    {
+        int heads = model.Config.GetInt("num_attention_heads", 1, 1 << 16);
+        return module.EndsWith(Key, StringComparison.Ordinal) ? model.Config.GetInt("num_key_value_heads", 1, 1 << 16, heads) : heads;
+    }
+}
