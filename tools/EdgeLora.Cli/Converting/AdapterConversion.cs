@@ -20,7 +20,9 @@ internal static class AdapterConversion
         AdapterOptions options = new()
         {
             Alpha = request.Alpha,
-            Base = request.Base is { } path ? BaseOf(path) : null,
+            Base = request.Base is { } path && !DiffusionBase.IsOne(path) ? BaseOf(path) : null,
+            Modules = request.Base is { } diffusion && DiffusionBase.IsOne(diffusion) ? DiffusionBase.Modules(diffusion) : null,
+            WithoutEmbeddings = request.WithoutEmbeddings,
             Type = TypeOf(request.Type),
             Fold = request.Fold,
             Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),

@@ -23,6 +23,9 @@ internal sealed record ConvertRequest(string Source, string Target)
     /// <summary><c>--base</c>: a model folder or .gguf file.</summary>
     public string? Base { get; init; }
 
+    /// <summary><c>--without-embeddings</c>.</summary>
+    public bool WithoutEmbeddings { get; init; }
+
     /// <summary><c>--tokenizer</c>.</summary>
     public string? Tokenizer { get; init; }
 

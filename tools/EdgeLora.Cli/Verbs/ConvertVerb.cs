@@ -17,12 +17,17 @@ internal static class ConvertVerb
         Option<string?> type = new("--type") { Description = "How tensors are stored: f32, f16 or bf16. Default: as they are.", HelpName = "type" };
         Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once. Without it that is refused." };
         Option<double?> alpha = new("--alpha") { Description = "alpha of an adapter whose file does not hold it.", HelpName = "number" };
-        Option<string?> model = new("--base") { Description = "Base model (folder or .gguf), where a format's names or row order depend on it.", HelpName = "model" };
+        Option<string?> model = new("--base")
+        {
+            Description = "Base model, where a format's names or row order depend on it: a folder or .gguf; for kohya files a diffusers UNet or transformer (folder or .safetensors) or a .txt of module names.",
+            HelpName = "model",
+        };
+        Option<bool> bare = new("--without-embeddings") { Description = "Leave out textual-inversion embeddings that lie beside a diffusion adapter. Without it they are refused by name." };
         Option<string?> tokenizer = new("--tokenizer") { Description = "llama2.c tokenizer file. Default: tok512.bin or tokenizer.bin beside the checkpoint.", HelpName = "file" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        foreach (Option option in new Option[] { format, type, fold, alpha, model, tokenizer, json })
+        foreach (Option option in new Option[] { format, type, fold, alpha, model, bare, tokenizer, json })
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -33,6 +38,7 @@ internal static class ConvertVerb
                 Fold = result.GetValue(fold),
                 Alpha = result.GetValue(alpha),
                 Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,
+                WithoutEmbeddings = result.GetValue(bare),
                 Tokenizer = result.GetValue(tokenizer),
             };
             ConvertResult done = Convert(request, cancellation);

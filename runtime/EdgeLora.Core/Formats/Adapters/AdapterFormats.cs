@@ -7,7 +7,11 @@ public static class AdapterFormats
     public static PeftFormat Peft { get; } = new();
 
     /// <summary>Every format. A configuration with tensors beside it stands before a container.</summary>
-    public static IReadOnlyList<AdapterFileFormat> All { get; } = [Peft, new EdgeFormat(), new OnnxFormat(), new GgufFormat()];
+    public static IReadOnlyList<AdapterFileFormat> All { get; } =
+    [
+        Peft, new EdgeFormat(), new OnnxFormat(), new GgufFormat(),
+        new KohyaFormat(), new CloneofsimoFormat(), new DiffusersFormat(metadata: false), new DiffusersFormat(metadata: true),
+    ];
 
     /// <summary>Files that make a tree's folder a node.</summary>
     public static IReadOnlyList<string> NodeFiles { get; } = [.. All.Select(f => f.NodeFile).OfType<string>().Distinct()];
@@ -15,8 +19,8 @@ public static class AdapterFormats
     /// <summary>The format of this name, or null.</summary>
     public static AdapterFileFormat? Named(string name) => All.FirstOrDefault(f => f.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>The format that a path to write names by its extension, or null.</summary>
-    public static AdapterFileFormat? OfExtension(string path) => All.FirstOrDefault(f => f.Extension is { } e && path.EndsWith(e, StringComparison.OrdinalIgnoreCase));
+    /// <summary>The format that a path to write names by its extension; null where none or several have it.</summary>
+    public static AdapterFileFormat? OfExtension(string path) => All.Where(f => f.Extension is { } e && path.EndsWith(e, StringComparison.OrdinalIgnoreCase)).ToArray() is [var only] ? only : null;
 
     /// <summary>The format that recognises a file or folder, or null.</summary>
     public static AdapterFileFormat? Find(string path) => All.FirstOrDefault(f => f.Recognizes(path));

@@ -12,11 +12,17 @@ public sealed record AdapterOptions
     /// <summary>The base, for formats whose names or row order depend on it.</summary>
     public AdapterBase? Base { get; init; }
 
+    /// <summary>Names of the base's modules, for formats that write dots as underscores (kohya); null: the known structures decide.</summary>
+    public IReadOnlyList<string>? Modules { get; init; }
+
     /// <summary>F32, F16 or BF16: what tensors are written as; null: as they are.</summary>
     public DType? Type { get; init; }
 
     /// <summary>Whether a scale that has no place in the format may be multiplied into B, with one rounding of each number.</summary>
     public bool Fold { get; init; }
+
+    /// <summary>Whether textual-inversion embeddings that lie beside an adapter may be left out.</summary>
+    public bool WithoutEmbeddings { get; init; }
 
     /// <summary>The adapter's name, for formats that hold one.</summary>
     public string Name { get; init; } = "adapter";

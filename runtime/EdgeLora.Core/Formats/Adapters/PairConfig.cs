@@ -43,7 +43,8 @@ internal static class PairConfig
         SortedDictionary<string, T> keys = new(StringComparer.Ordinal);
         foreach ((string module, (int, double) pair) in pairs)
             if (!valueOf(pair).Equals(common))
-                keys[Ends(module).First(e => ends[e] is not null)] = valueOf(pair);
+                // A name that is the end of another's stands for itself alone with an anchor.
+                keys[Ends(module).FirstOrDefault(e => ends[e] is not null) ?? "^" + module] = valueOf(pair);
         return (common, [.. keys.Select(k => new PeftPatternValue(PythonPattern.DottedEnd(k.Key.Replace(".", "\\.")), k.Value.ToDouble(null)))]);
     }
 
