@@ -1,4 +1,4 @@
-// Backward of RmsNorm and LayerNorm in x: with n = (x - mean) * r and g = gain * dy, dx += r * (g - mean(g) - n * mean(g * n)); RmsNorm has no mean(g). A workgroup is a piece.
+// Backward of RmsNorm and LayerNorm in x: with n = (x - mean) * r and g = (offset + gain) * dy, dx += r * (g - mean(g) - n * mean(g * n)); RmsNorm has no mean(g). A workgroup is a piece.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/norm.glsl"
@@ -6,7 +6,7 @@
 layout(push_constant, std430) uniform Push
 {
     uvec2 batch; uvec2 x; uvec2 dy; uvec2 dx; uvec2 statistics; uvec2 gain;
-    uint site; uint gain_type; uint rows; uint pieces; uint width; float epsilon;
+    uint site; uint gain_type; uint rows; uint pieces; uint width; uint heads; float epsilon; float offset;
 } push;
 
 void main()
@@ -24,9 +24,10 @@ void main()
             gain = push.gain;
         else
             gain_type = site_weight_type(site);
+        uint head = piece % push.heads * push.width;
         precise float sum = 0.0, along = 0.0;
         for (uint d = STEP * gl_LocalInvocationIndex; d < push.width; d += STEP * THREADS) {
-            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
+            precise vec4 g = load_gain(gain, gain_type, head + d, push.offset) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
             if (SUBTRACT_MEAN != 0u)
                 sum = sum_quad(g, sum);
             along = fma(g.w, n.w, fma(g.z, n.z, fma(g.y, n.y, fma(g.x, n.x, along))));
@@ -35,7 +36,7 @@ void main()
             sum = sum_threads(sum) / float(push.width);
         along = sum_threads(along) / float(push.width);
         for (uint d = STEP * gl_LocalInvocationIndex; d < push.width; d += STEP * THREADS) {
-            precise vec4 g = load_parameter(gain, gain_type, d) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
+            precise vec4 g = load_gain(gain, gain_type, head + d, push.offset) * load_piece(push.dy, at, d), n = normal(load_piece(push.x, at, d), m);
             precise vec4 dx = load_piece(push.dx, at, d) + m.scale * (g - sum - n * along);
             store_piece(push.dx, at, d, dx);
         }

@@ -110,7 +110,7 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
+    public void GatedActivationBackward(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
     {
         lock (_gate)
         {
@@ -120,7 +120,7 @@ public sealed unsafe partial class CpuBackend
             _op.Dx = Pointer.Out(dgate);
             _op.Dx2 = Pointer.Out(dup);
             (_op.Rows, _op.Columns) = (rows, dy.Columns);
-            Run(_kernels.Training.SwiGlu, 8L * rows * dy.Columns);
+            Run(_kernels.Training.Gated(kind), 8L * rows * dy.Columns);
         }
         KeepAlive(gate, up, dy, dgate);
         KeepAlive(gate, up, dy, dup);
@@ -248,7 +248,7 @@ public sealed unsafe partial class CpuBackend
             return;
         lock (_gate)
         {
-            ReserveScratch(site.Width);
+            ReserveScratch(site.Gains);
             (_op.Batch, _op.Norm, _op.Gradients, _op.Rows, _op.Columns, _op.Width) = (batch, site, gradients, batch.Rows, x.Columns, site.Width);
             _op.X = Pointer.In(x);
             _op.Dy = Pointer.In(dy);

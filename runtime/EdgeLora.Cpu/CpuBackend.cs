@@ -81,12 +81,13 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
             .CopyTo(((HostTensor)destination).Floats[(destinationRow * destination.Columns)..]);
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
         ReadOnlySpan<float> from = ((HostTensor)source).ReadFloats;
         Span<float> to = ((HostTensor)destination).Floats;
-        for (int t = 0; t < rows; t++)
-            from.Slice(t * source.Columns + sourceColumn, columns).CopyTo(to[(t * destination.Columns + destinationColumn)..]);
+        int fromPiece = source.Columns / pieces, toPiece = destination.Columns / pieces;
+        for (int p = 0; p < rows * pieces; p++)
+            from.Slice(p * fromPiece + sourceColumn, columns).CopyTo(to[(p * toPiece + destinationColumn)..]);
     }
 
     /// <inheritdoc/>
@@ -181,7 +182,20 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elementwise(_kernels.SwiGlu, rows, gate, up, y, 8);
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elementwise(_kernels.Gated(kind), rows, gate, up, y, 8);
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y)
+    {
+        lock (_gate)
+        {
+            _op.X = Pointer.In(x);
+            _op.Y = Pointer.Out(y);
+            (_op.Rows, _op.Columns, _op.Factor) = (rows, y.Columns, factor);
+            Run(_kernels.Scale, (long)rows * y.Columns);
+        }
+        KeepAlive(x, y, x, y);
+    }
 
     /// <inheritdoc/>
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
@@ -294,7 +308,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
         Debug.Assert(x.Columns == y.Columns && x.Columns % site.Width == 0, $"{site.Name}: {x} -> {y} is no row of {site.Width}");
         lock (_gate)
         {
-            ReserveScratch(2L * site.Width);
+            ReserveScratch(2L * site.Gains);
             (_op.Batch, _op.Norm, _op.Rows, _op.Columns, _op.Width) = (batch, site, batch.Rows, x.Columns, site.Width);
             _op.X = Pointer.In(x);
             _op.Y = Pointer.Out(y);

@@ -31,7 +31,7 @@ public abstract class HostStorage : IComputeBackend
             .CopyTo(((HostTensor)destination).WritableBytes[(int)source.Type.Bytes((long)destinationRow * source.Columns)..]);
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns) => throw SingleOp();
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1) => throw SingleOp();
 
     /// <inheritdoc/>
     public void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y) => throw SingleOp();
@@ -55,10 +55,13 @@ public abstract class HostStorage : IComputeBackend
     public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y) => throw SingleOp();
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => throw SingleOp();
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => throw SingleOp();
 
     /// <inheritdoc/>
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => throw SingleOp();
 
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => throw SingleOp();

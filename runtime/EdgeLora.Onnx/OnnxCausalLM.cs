@@ -22,7 +22,7 @@ public sealed class OnnxCausalLM : ICausalLM
     private readonly RunOptions _run = new();
     private readonly List<Piece> _pieces = [], _steps = [];
     private readonly Comparison<Piece> _byPath;
-    private int[] _tokens = [], _positions = [], _rows = [];
+    private int[] _tokens = [], _positions = [], _lengths = [], _rows = [];
 
     internal OnnxCausalLM(DecoderModel model, OnnxBackend backend)
     {
@@ -84,9 +84,9 @@ public sealed class OnnxCausalLM : ICausalLM
     {
         SiteTable path = batch.Groups[0].Path;
         PathBinding binding = _graphs.Bind(new([_graphs.ShapeOf(path)], path, 0, Trace: true), [path]);
-        binding.Graph.WriteRows(batch.Tokens, batch.Positions);
         SequenceSpan sequence = batch.Sequences[0];
-        WriteSequence(binding, 0, new(0, batch.Rows, sequence.Past, sequence.Cache, path));
+        binding.Graph.WriteRows(batch.Tokens, batch.Positions, [sequence.Length]);
+        WriteSequence(binding, 0, new(0, batch.Rows, sequence.Past, sequence.Length, sequence.Cache, path));
         binding.Graph.WriteLogitRows([.. Enumerable.Range(0, batch.Rows)], 0);
         binding.Run(_run);
         return [.. binding.ReadOutputs().Select(o => new OpResult(o.Name[(o.Name.IndexOf(':') + 1)..], o.Values))];
@@ -111,7 +111,7 @@ public sealed class OnnxCausalLM : ICausalLM
                 while (groups[group].Start + groups[group].Count <= row)
                     group++;
                 int end = Math.Min(sequence.Start + sequence.Count, groups[group].Start + groups[group].Count);
-                Piece piece = new(row, end - row, sequence.Past + row - sequence.Start, sequence.Cache, groups[group].Path);
+                Piece piece = new(row, end - row, sequence.Past + row - sequence.Start, sequence.Length, sequence.Cache, groups[group].Path);
                 (together && sequence.Count == 1 ? _steps : _pieces).Add(piece);
                 row = end;
             }
@@ -130,7 +130,7 @@ public sealed class OnnxCausalLM : ICausalLM
         GraphPlan plan = new([_graphs.ShapeOf(piece.Path)], piece.Path, 0, Hidden: hidden is not null);
         PathBinding binding = _graphs.Bind(plan, [piece.Path]);
         GraphSession graph = binding.Graph;
-        graph.WriteRows(batch.Tokens.Slice(piece.Start, piece.Count), batch.Positions.Slice(piece.Start, piece.Count));
+        graph.WriteRows(batch.Tokens.Slice(piece.Start, piece.Count), batch.Positions.Slice(piece.Start, piece.Count), [piece.Length]);
         WriteSequence(binding, 0, piece);
         int wanted = 0;
         if (_rows.Length < logitRows.Length)
@@ -192,14 +192,14 @@ public sealed class OnnxCausalLM : ICausalLM
             (paths[i], shapes[i]) = (_steps[start + i].Path, _graphs.ShapeOf(_steps[start + i].Path));
         PathBinding binding = _graphs.Bind(new(shapes, paths[0], count), paths);
         if (_tokens.Length < count)
-            (_tokens, _positions) = (new int[MostSequences], new int[MostSequences]);
+            (_tokens, _positions, _lengths) = (new int[MostSequences], new int[MostSequences], new int[MostSequences]);
         for (int i = 0; i < count; i++)
         {
             Piece step = _steps[start + i];
-            (_tokens[i], _positions[i]) = (batch.Tokens[step.Start], batch.Positions[step.Start]);
+            (_tokens[i], _positions[i], _lengths[i]) = (batch.Tokens[step.Start], batch.Positions[step.Start], step.Length);
             WriteSequence(binding, i, step);
         }
-        binding.Graph.WriteRows(_tokens.AsSpan(0, count), _positions.AsSpan(0, count));
+        binding.Graph.WriteRows(_tokens.AsSpan(0, count), _positions.AsSpan(0, count), _lengths.AsSpan(0, count));
         binding.Graph.Logits.Resize(count, Config.Vocabulary);
         binding.Run(_run);
         for (int i = 0; i < count; i++)
@@ -219,6 +219,6 @@ public sealed class OnnxCausalLM : ICausalLM
     private void Take(GraphSession graph, int from, Span<float> logits, int to) =>
         graph.Logits.Span.Slice(from * Config.Vocabulary, Config.Vocabulary).CopyTo(logits[(to * Config.Vocabulary)..]);
 
-    // Rows of one sequence that stand on one path.
-    private readonly record struct Piece(int Start, int Count, int Past, KvBuffer Cache, SiteTable Path);
+    // Rows of one sequence that stand on one path; Length: its tokens as far as they are known.
+    private readonly record struct Piece(int Start, int Count, int Past, int Length, KvBuffer Cache, SiteTable Path);
 }

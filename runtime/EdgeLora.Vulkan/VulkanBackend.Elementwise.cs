@@ -17,11 +17,12 @@ public sealed unsafe partial class VulkanBackend
     }
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
         (VulkanTensor from, VulkanTensor to) = (Of(source), Of(destination));
-        CopyPush push = new(from.Address + (ulong)sourceColumn * sizeof(float), to.Address + (ulong)destinationColumn * sizeof(float), (uint)columns, (uint)from.Columns, (uint)to.Columns, checked((uint)((long)rows * columns)));
-        Dispatch(_kernels["copy"], push, Groups((long)rows * columns), 1, 1, Access.Read(from), Access.Write(to));
+        long count = (long)rows * pieces * columns;
+        CopyPush push = new(from.Address + (ulong)sourceColumn * sizeof(float), to.Address + (ulong)destinationColumn * sizeof(float), (uint)columns, (uint)(from.Columns / pieces), (uint)(to.Columns / pieces), checked((uint)count));
+        Dispatch(_kernels["copy"], push, Groups(count), 1, 1, Access.Read(from), Access.Write(to));
     }
 
     /// <inheritdoc/>
@@ -36,11 +37,11 @@ public sealed unsafe partial class VulkanBackend
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)
     {
         FlushIfLong();
-        Elements("add", rows, x, y, z);
+        Elements(_kernels["add"], rows, x, y, z);
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elements("swi_glu", rows, gate, up, y);
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Elements(_kernels["gated_activation", (uint)kind], rows, gate, up, y);
 
     /// <inheritdoc/>
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
@@ -48,6 +49,14 @@ public sealed unsafe partial class VulkanBackend
         (VulkanTensor from, VulkanTensor to) = (Of(x), Of(y));
         long count = (long)rows * to.Columns;
         Dispatch(_kernels["activate", (uint)kind], new PairPush(from.Address, to.Address, checked((uint)count)), Groups(count), 1, 1, Access.Read(from), Access.Write(to));
+    }
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y)
+    {
+        (VulkanTensor from, VulkanTensor to) = (Of(x), Of(y));
+        long count = (long)rows * to.Columns;
+        Dispatch(_kernels["scale"], new ScalePush(from.Address, to.Address, checked((uint)count), factor), Groups(count), 1, 1, Access.Read(from), Access.Write(to));
     }
 
     /// <inheritdoc/>
@@ -59,19 +68,19 @@ public sealed unsafe partial class VulkanBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
+    public void GatedActivationBackward(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
     {
         (VulkanTensor g, VulkanTensor u, VulkanTensor d, VulkanTensor dg, VulkanTensor du) = (Of(gate), Of(up), Of(dy), Of(dgate), Of(dup));
         long count = (long)rows * d.Columns;
-        Dispatch(_kernels["swi_glu_backward"], new SwiGluBackwardPush(g.Address, u.Address, d.Address, dg.Address, du.Address, checked((uint)count)), Groups(count), 1, 1,
+        Dispatch(_kernels["gated_activation_backward", (uint)kind], new GatedBackwardPush(g.Address, u.Address, d.Address, dg.Address, du.Address, checked((uint)count)), Groups(count), 1, 1,
             Access.Read(g), Access.Read(u), Access.Read(d), Access.Write(dg), Access.Write(du));
     }
 
-    private void Elements(string shader, int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)
+    private void Elements(Kernel kernel, int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)
     {
         (VulkanTensor a, VulkanTensor b, VulkanTensor to) = (Of(x), Of(y), Of(z));
         long count = (long)rows * to.Columns;
-        Dispatch(_kernels[shader], new TriplePush(a.Address, b.Address, to.Address, checked((uint)count)), Groups(count), 1, 1, Access.Read(a), Access.Read(b), Access.Write(to));
+        Dispatch(kernel, new TriplePush(a.Address, b.Address, to.Address, checked((uint)count)), Groups(count), 1, 1, Access.Read(a), Access.Read(b), Access.Write(to));
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -81,8 +90,11 @@ public sealed unsafe partial class VulkanBackend
     private readonly record struct PairPush(ulong X, ulong Y, uint Count);
 
     [StructLayout(LayoutKind.Sequential)]
+    private readonly record struct ScalePush(ulong X, ulong Y, uint Count, float Factor);
+
+    [StructLayout(LayoutKind.Sequential)]
     private readonly record struct TriplePush(ulong X, ulong Y, ulong Z, uint Count);
 
     [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct SwiGluBackwardPush(ulong Gate, ulong Up, ulong Dy, ulong Dgate, ulong Dup, uint Count);
+    private readonly record struct GatedBackwardPush(ulong Gate, ulong Up, ulong Dy, ulong Dgate, ulong Dup, uint Count);
 }

@@ -29,7 +29,7 @@ public sealed unsafe partial class VulkanBackend
         int pieces = x.Columns / site.Width;
         VulkanTensor gain = Of(site.Gain), bias = Of(site.Bias ?? site.Gain);
         NormPush push = new(Batch(batch), Of(x).Address, Of(y).Address, gain.Address, site.Bias is null ? 0 : bias.Address,
-            (uint)site.Index, (uint)gain.Kind, (uint)bias.Kind, (uint)batch.Rows, (uint)pieces, (uint)site.Width, site.Epsilon);
+            (uint)site.Index, (uint)gain.Kind, (uint)bias.Kind, (uint)batch.Rows, (uint)pieces, (uint)site.Width, (uint)site.Heads, site.Epsilon, site.Offset);
         Dispatch(NormKernel("norm", site.Width, subtractMean), push, PieceGroups(batch, pieces), 1, 1, Access.Read(Of(x)), Access.Write(Of(y)), Access.Read(gain), Access.Read(bias), Access.Indirect);
     }
 
@@ -47,7 +47,7 @@ public sealed unsafe partial class VulkanBackend
         if (trains || dx is not null)
         {
             NormBackwardPush push = new(Batch(batch), from.Address, slope.Address, dx is null ? 0 : Of(dx).Address, statistics?.Address ?? 0, gain.Address,
-                (uint)site.Index, (uint)gain.Kind, (uint)batch.Rows, (uint)pieces, (uint)width, site.Epsilon);
+                (uint)site.Index, (uint)gain.Kind, (uint)batch.Rows, (uint)pieces, (uint)width, (uint)site.Heads, site.Epsilon, site.Offset);
             Dispatch(NormKernel("norm_backward", width, subtractMean), push, PieceGroups(batch, pieces), 1, 1,
                 Access.Read(from), Access.Read(slope), Access.Read(gain), Access.Indirect, WriteOr(dx, from), WriteOr(statistics, from));
         }
@@ -58,8 +58,8 @@ public sealed unsafe partial class VulkanBackend
             if (dGain is null && dBias is null)
                 continue;
             NormParametersPush push = new(from.Address, slope.Address, statistics?.Address ?? 0, dGain is null ? 0 : Of(dGain).Address, dBias is null ? 0 : Of(dBias).Address,
-                (uint)(group.Start * pieces), (uint)(group.Count * pieces), (uint)width);
-            Dispatch(_kernels["norm_backward_parameters"], push, (width + ParameterColumns - 1) / ParameterColumns, 1, 1,
+                (uint)(group.Start * pieces), (uint)(group.Count * pieces), (uint)width, (uint)site.Heads);
+            Dispatch(_kernels["norm_backward_parameters"], push, (site.Gains + ParameterColumns - 1) / ParameterColumns, 1, 1,
                 Access.Read(from), Access.Read(slope), Access.Read(statistics ?? from), WriteOr(dGain, from), WriteOr(dBias, from));
         }
     }
@@ -73,11 +73,11 @@ public sealed unsafe partial class VulkanBackend
     private static int PieceGroups(BatchLayout batch, int pieces) => (int)Math.Min((long)batch.Rows * pieces, MaxGroups);
 
     [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct NormPush(ulong Batch, ulong X, ulong Y, ulong Gain, ulong Bias, uint Site, uint GainType, uint BiasType, uint Rows, uint Pieces, uint Width, float Epsilon);
+    private readonly record struct NormPush(ulong Batch, ulong X, ulong Y, ulong Gain, ulong Bias, uint Site, uint GainType, uint BiasType, uint Rows, uint Pieces, uint Width, uint Heads, float Epsilon, float Offset);
 
     [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct NormBackwardPush(ulong Batch, ulong X, ulong Dy, ulong Dx, ulong Statistics, ulong Gain, uint Site, uint GainType, uint Rows, uint Pieces, uint Width, float Epsilon);
+    private readonly record struct NormBackwardPush(ulong Batch, ulong X, ulong Dy, ulong Dx, ulong Statistics, ulong Gain, uint Site, uint GainType, uint Rows, uint Pieces, uint Width, uint Heads, float Epsilon, float Offset);
 
     [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct NormParametersPush(ulong X, ulong Dy, ulong Statistics, ulong DGain, ulong DBias, uint First, uint Count, uint Width);
+    private readonly record struct NormParametersPush(ulong X, ulong Dy, ulong Statistics, ulong DGain, ulong DBias, uint First, uint Count, uint Width, uint Heads);
 }

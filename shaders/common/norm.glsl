@@ -31,6 +31,15 @@ void store_piece(uvec2 a, uint at, uint d, vec4 v)
 
 vec4 load_parameter(uvec2 a, uint type, uint d) { return BY_QUADS != 0u ? load_weight4(a, type, 0u, d) : vec4(load_vector(a, type, d), 0.0, 0.0, 0.0); }
 
+// Gains with what is added to them; no sum where that is 0, so that a NaN or a -0 stays as it is.
+vec4 load_gain(uvec2 a, uint type, uint d, float offset)
+{
+    precise vec4 gain = load_parameter(a, type, d);
+    if (offset != 0.0)
+        gain = gain + offset;
+    return gain;
+}
+
 float sum_quad(vec4 v, float sum)
 {
     precise float s = sum + v.x;

@@ -4,7 +4,16 @@ namespace EdgeLora.Core;
 public readonly record struct RowGroup(int Start, int Count, SiteTable Path);
 
 /// <summary>Rows [Start, Start + Count) of a batch are consecutive tokens of one sequence, which has Past tokens in its cache already.</summary>
-public readonly record struct SequenceSpan(int Start, int Count, int Past, KvBuffer Cache);
+/// <param name="Start">First row.</param>
+/// <param name="Count">Rows.</param>
+/// <param name="Past">Tokens before them.</param>
+/// <param name="Cache">Their keys and values.</param>
+/// <param name="Known">Tokens of the sequence known so far, later batches' included; 0: no more than these.</param>
+public readonly record struct SequenceSpan(int Start, int Count, int Past, KvBuffer Cache, int Known = 0)
+{
+    /// <summary>Tokens of the sequence as far as they are known: what rotary factors that depend on the length go by, however a prompt is cut.</summary>
+    public int Length => Math.Max(Known, Past + Count);
+}
 
 /// <summary>
 /// The rows of one forward step: which token, at which position, on which path, of which sequence. Filled once a step, read by every op
@@ -47,12 +56,15 @@ public sealed class BatchLayout
     }
 
     /// <summary>Begins a sequence: rows added next belong to it, from position <paramref name="past"/> on.</summary>
-    public void BeginSequence(KvBuffer cache, int past)
+    /// <param name="cache">Its keys and values.</param>
+    /// <param name="past">Tokens before.</param>
+    /// <param name="known">Tokens of it that are known so far, those of later batches included; 0: those that are added now.</param>
+    public void BeginSequence(KvBuffer cache, int past, int known = 0)
     {
         Version++;
         if (_sequenceCount == _sequences.Length)
             Array.Resize(ref _sequences, _sequenceCount * 2);
-        _sequences[_sequenceCount++] = new(Rows, 0, past, cache);
+        _sequences[_sequenceCount++] = new(Rows, 0, past, cache, known);
     }
 
     /// <summary>Adds one row to the sequence begun last.</summary>

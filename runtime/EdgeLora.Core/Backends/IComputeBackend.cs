@@ -62,8 +62,11 @@ public interface IComputeBackend : IDisposable
     /// <summary>Copies <paramref name="rows"/> whole F32 rows.</summary>
     void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows);
 
-    /// <summary>Copies <paramref name="columns"/> columns of every row: splits a fused projection.</summary>
-    void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns);
+    /// <summary>
+    /// Copies <paramref name="columns"/> columns of every row: splits a fused projection. Where heads' parts lie side by side (GPT-NeoX: q, k, v of a head, then of the next), a row is
+    /// <paramref name="pieces"/> equal pieces, on both sides, and columns are counted in each piece.
+    /// </summary>
+    void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1);
 
     /// <summary><c>y[t] = table[token t]</c>, then the path's steps: <c>y ← gain ∘ (y + s·B·A[:, token])</c>.</summary>
     /// <param name="batch">Tokens and paths.</param>
@@ -89,10 +92,10 @@ public interface IComputeBackend : IDisposable
             Linear(batch, sites[i], x, y[i]);
     }
 
-    /// <summary><c>y[t,d] = gain[d]·x[t,d]/√(mean(x²)+eps)</c> over each Width piece of a row; arXiv:1910.07467. y may be x.</summary>
+    /// <summary><c>y[t,d] = (offset + gain[d])·x[t,d]/√(mean(x²)+eps)</c> over each Width piece of a row, piece h with the gains of head h mod Heads; arXiv:1910.07467. y may be x.</summary>
     void RmsNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y);
 
-    /// <summary><c>y[t,d] = gain[d]·(x[t,d]-mean)/√(var+eps) + bias[d]</c> over each Width piece of a row; arXiv:1607.06450. y may be x.</summary>
+    /// <summary><c>y[t,d] = (offset + gain[d])·(x[t,d]-mean)/√(var+eps) + bias[d]</c> over each Width piece of a row, as <see cref="RmsNorm"/>; arXiv:1607.06450. y may be x.</summary>
     void LayerNorm(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor y);
 
     /// <summary>Rotates the first 2·n dimensions of every head in place by the row's angles; arXiv:2104.09864.</summary>
@@ -115,11 +118,14 @@ public interface IComputeBackend : IDisposable
     /// <param name="y">[T, H·Hd] F32, not q.</param>
     void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y);
 
-    /// <summary><c>y = gate·sigmoid(gate)·up</c>; arXiv:2002.05202. y may be gate or up.</summary>
-    void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y);
+    /// <summary><c>y = f(gate)·up</c>: SwiGLU by SiLU, GeGLU by a GELU; arXiv:2002.05202. y may be gate or up.</summary>
+    void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y);
 
     /// <summary><c>y = f(x)</c>. y may be x.</summary>
     void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y);
+
+    /// <summary><c>y = factor·x</c>. y may be x.</summary>
+    void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y);
 
     /// <summary><c>z = x + y</c>. z may be x or y.</summary>
     void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);

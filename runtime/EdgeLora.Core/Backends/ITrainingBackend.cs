@@ -39,10 +39,10 @@ public interface ITrainingBackend : IComputeBackend
     /// <param name="gradients">What trains.</param>
     void LinearBackward(BatchLayout batch, LinearSite site, DeviceTensor x, DeviceTensor dy, DeviceTensor? dx, Gradients gradients);
 
-    /// <summary>Backward of RmsNorm, over each Width piece of a row: with r = 1/√(mean(x²)+eps), x̂ = x·r, g = gain∘dy: <c>dx += r·(g - x̂·mean(g∘x̂))</c>, <c>dgain += Σ dy∘x̂</c>.</summary>
+    /// <summary>Backward of RmsNorm, over each Width piece of a row: with r = 1/√(mean(x²)+eps), x̂ = x·r, g = (offset + gain)∘dy: <c>dx += r·(g - x̂·mean(g∘x̂))</c>, <c>dgain += Σ dy∘x̂</c>.</summary>
     void RmsNormBackward(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor dy, DeviceTensor? dx, Gradients gradients);
 
-    /// <summary>Backward of LayerNorm, over each Width piece: with x̂ = (x-mean)/√(var+eps), g = gain∘dy: <c>dx += (g - mean(g) - x̂·mean(g∘x̂))/√(var+eps)</c>, <c>dgain += Σ dy∘x̂</c>, <c>dbias += Σ dy</c>.</summary>
+    /// <summary>Backward of LayerNorm, over each Width piece: with x̂ = (x-mean)/√(var+eps), g = (offset + gain)∘dy: <c>dx += (g - mean(g) - x̂·mean(g∘x̂))/√(var+eps)</c>, <c>dgain += Σ dy∘x̂</c>, <c>dbias += Σ dy</c>.</summary>
     void LayerNormBackward(BatchLayout batch, NormSite site, DeviceTensor x, DeviceTensor dy, DeviceTensor? dx, Gradients gradients);
 
     /// <summary>Backward of Rope: the inverse rotation (scaled by the attention factor alike), in place on dy.</summary>
@@ -62,8 +62,8 @@ public interface ITrainingBackend : IComputeBackend
     /// <param name="dv">[T, K·Hd].</param>
     void AttentionBackward(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor dy, DeviceTensor dq, DeviceTensor dk, DeviceTensor dv);
 
-    /// <summary>Backward of SwiGlu: <c>dgate += dy·up·σ(gate)·(1 + gate·(1-σ(gate)))</c>, <c>dup += dy·gate·σ(gate)</c>.</summary>
-    void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup);
+    /// <summary>Backward of GatedActivation: <c>dgate += dy·up·f'(gate)</c>, <c>dup += dy·f(gate)</c>.</summary>
+    void GatedActivationBackward(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup);
 
     /// <summary>Backward of Activate: <c>dx += dy·f'(x)</c>; f'(0) of ReLU is 0, f'(NaN) of each is NaN.</summary>
     void ActivateBackward(int rows, Activation kind, DeviceTensor x, DeviceTensor dy, DeviceTensor dx);

@@ -28,17 +28,25 @@ public sealed partial class ReferenceBackend
         foreach (RowGroup group in batch.Groups)
         {
             SiteAdapter? adapter = group.Path[site.Index];
-            double[] gain = Load(adapter?.Weight ?? site.Gain, 0, 1), rows = Load(x, group.Start, group.Count);
-            double[]? bias = (adapter?.Bias ?? site.Bias) is { } stored ? Load(stored, 0, 1) : null;
+            double[] gain = Vector(site, adapter?.Weight ?? site.Gain), rows = Load(x, group.Start, group.Count);
+            double[]? bias = (adapter?.Bias ?? site.Bias) is { } stored ? Vector(site, stored) : null;
             for (int at = 0; at < rows.Length; at += site.Width)
             {
+                int head = at % site.Gains;
                 Span<double> piece = rows.AsSpan(at, site.Width);
                 (double mean, double scale) = Moments(piece, site.Epsilon, subtractMean);
                 for (int d = 0; d < site.Width; d++)
-                    piece[d] = gain[d] * (piece[d] - mean) * scale + (bias is null ? 0 : bias[d]);
+                    piece[d] = (site.Offset + gain[head + d]) * (piece[d] - mean) * scale + (bias is null ? 0 : bias[head + d]);
             }
             Store(rows, y, group.Start);
         }
+    }
+
+    private static double[] Vector(NormSite site, DeviceTensor stored)
+    {
+        double[] values = new double[site.Gains];
+        Load(stored, 0, values);
+        return values;
     }
 
     /// <summary>Mean (0 where it is not subtracted) and 1/√(mean square of what is left + eps).</summary>
@@ -60,20 +68,21 @@ public sealed partial class ReferenceBackend
         foreach (RowGroup group in batch.Groups)
         {
             SiteAdapter? adapter = group.Path[site.Index];
-            double[] gain = Load(adapter?.Weight ?? site.Gain, 0, 1), rows = Load(x, group.Start, group.Count), dRows = Load(dy, group.Start, group.Count), dInput = new double[rows.Length];
+            double[] gain = Vector(site, adapter?.Weight ?? site.Gain), rows = Load(x, group.Start, group.Count), dRows = Load(dy, group.Start, group.Count), dInput = new double[rows.Length];
             double[]? dGain = sums.Of(adapter?.Weight ?? site.Gain), dBias = sums.Of(adapter?.Bias ?? site.Bias);
             for (int at = 0; at < rows.Length; at += width)
             {
+                int head = at % site.Gains;
                 (double mean, double scale) = Moments(rows.AsSpan(at, width), site.Epsilon, subtractMean);
                 double[] normed = new double[width], g = new double[width];
                 for (int d = 0; d < width; d++)
                 {
                     normed[d] = (rows[at + d] - mean) * scale;
-                    g[d] = gain[d] * dRows[at + d];
+                    g[d] = (site.Offset + gain[head + d]) * dRows[at + d];
                     if (dGain is not null)
-                        dGain[d] += dRows[at + d] * normed[d];
+                        dGain[head + d] += dRows[at + d] * normed[d];
                     if (dBias is not null)
-                        dBias[d] += dRows[at + d];
+                        dBias[head + d] += dRows[at + d];
                 }
                 double meanG = subtractMean ? g.Sum() / width : 0, along = Dot(g, normed) / width;
                 for (int d = 0; d < width; d++)

@@ -50,22 +50,24 @@ public sealed partial class ReferenceBackend : ITrainingBackend
         Store(Load(source, sourceRow, rows), destination, destinationRow);
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
+        int from = source.Columns / pieces, to = destination.Columns / pieces;
         for (int t = 0; t < rows; t++)
         {
-            double[] row = Load(destination, t, 1);
-            Load(source, t, 1).AsSpan(sourceColumn, columns).CopyTo(row.AsSpan(destinationColumn));
+            double[] row = Load(destination, t, 1), given = Load(source, t, 1);
+            for (int piece = 0; piece < pieces; piece++)
+                given.AsSpan(piece * from + sourceColumn, columns).CopyTo(row.AsSpan(piece * to + destinationColumn));
             Store(row, destination, t);
         }
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
     {
         double[] g = Load(gate, 0, rows), u = Load(up, 0, rows);
         for (int i = 0; i < g.Length; i++)
-            u[i] = g[i] / (1 + Math.Exp(-g[i])) * u[i];
+            u[i] *= Activated(kind, g[i]);
         Store(u, y, 0);
     }
 
@@ -74,17 +76,16 @@ public sealed partial class ReferenceBackend : ITrainingBackend
     {
         double[] values = Load(x, 0, rows);
         for (int i = 0; i < values.Length; i++)
-        {
-            double v = values[i];
-            values[i] = kind switch
-            {
-                Activation.Gelu => 0.5 * v * (1 + ErrorFunction.Erf(v / Math.Sqrt(2))),
-                Activation.GeluTanh => 0.5 * v * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v))),
-                Activation.Relu => v < 0 ? 0 : v,
-                Activation.Silu => v / (1 + Math.Exp(-v)),
-                _ => Math.Tanh(v),
-            };
-        }
+            values[i] = Activated(kind, values[i]);
+        Store(values, y, 0);
+    }
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y)
+    {
+        double[] values = Load(x, 0, rows);
+        for (int i = 0; i < values.Length; i++)
+            values[i] *= factor;
         Store(values, y, 0);
     }
 
@@ -112,13 +113,13 @@ public sealed partial class ReferenceBackend : ITrainingBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
+    public void GatedActivationBackward(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup)
     {
         double[] g = Load(gate, 0, rows), u = Load(up, 0, rows), d = Load(dy, 0, rows), dUp = new double[g.Length];
         for (int i = 0; i < g.Length; i++)
         {
-            dUp[i] = d[i] * g[i] * Sigmoid(g[i]);
-            u[i] = d[i] * u[i] * Derivative(Activation.Silu, g[i]);
+            dUp[i] = d[i] * Activated(kind, g[i]);
+            u[i] = d[i] * u[i] * Derivative(kind, g[i]);
         }
         Accumulate(u, dgate, 0);
         Accumulate(dUp, dup, 0);
@@ -135,6 +136,15 @@ public sealed partial class ReferenceBackend : ITrainingBackend
 
     /// <inheritdoc/>
     public void Dispose() { }
+
+    private static double Activated(Activation kind, double x) => kind switch
+    {
+        Activation.Gelu => 0.5 * x * (1 + ErrorFunction.Erf(x / Math.Sqrt(2))),
+        Activation.GeluTanh => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
+        Activation.Relu => x < 0 ? 0 : x,
+        Activation.Silu => x / (1 + Math.Exp(-x)),
+        _ => Math.Tanh(x),
+    };
 
     private static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));
 

@@ -18,13 +18,18 @@ public sealed record LinearSite(string Name, int Index, DeviceTensor Weight, Dev
 /// <summary>A norm of the base. Adapters may replace its gain and bias (modules_to_save, bias=all).</summary>
 /// <param name="Name">Module name, verbatim.</param>
 /// <param name="Index">Index of the site in every <see cref="SiteTable"/>.</param>
-/// <param name="Gain">[W], W the width that is normalised; F32, F16 or BF16.</param>
-/// <param name="Bias">[W] for a LayerNorm with bias, else null.</param>
+/// <param name="Gain">[W·Heads], W the width that is normalised; F32, F16 or BF16.</param>
+/// <param name="Bias">[W·Heads] for a LayerNorm with bias, else null.</param>
 /// <param name="Epsilon">Added to the mean square (RmsNorm) or the variance (LayerNorm).</param>
-public sealed record NormSite(string Name, int Index, DeviceTensor Gain, DeviceTensor? Bias, float Epsilon)
+/// <param name="Heads">1: all pieces of a row have the same gains. Else each of so many heads has its own.</param>
+/// <param name="Offset">Added to every gain: 1 where a checkpoint holds gains less one (Gemma).</param>
+public sealed record NormSite(string Name, int Index, DeviceTensor Gain, DeviceTensor? Bias, float Epsilon, int Heads = 1, float Offset = 0)
 {
+    /// <summary>Gains: W·Heads.</summary>
+    public int Gains => checked((int)Gain.Shape.Elements);
+
     /// <summary>Width that is normalised: a row is normalised in Columns / Width independent pieces (heads).</summary>
-    public int Width => Gain.Columns;
+    public int Width => Gains / Heads;
 }
 
 /// <summary>A table of embeddings.</summary>

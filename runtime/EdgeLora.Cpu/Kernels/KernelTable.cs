@@ -48,11 +48,14 @@ internal sealed unsafe class KernelTable
     /// <summary>Floats of scratch that Attention needs in each part.</summary>
     public delegate*<int, int, long> AttentionScratch;
 
-    /// <summary>SwiGlu.</summary>
-    public delegate*<object, int, int, void> SwiGlu;
+    /// <summary>GatedActivation, as Activate.</summary>
+    public delegate*<object, int, int, void> GatedGelu, GatedGeluTanh, GatedRelu, GatedSilu, GatedTanh;
 
     /// <summary>Activate: GELU exact, GELU by tanh, ReLU, SiLU, tanh.</summary>
     public delegate*<object, int, int, void> Gelu, GeluTanh, Relu, Silu, Tanh;
+
+    /// <summary>Scale.</summary>
+    public delegate*<object, int, int, void> Scale;
 
     /// <summary>Add.</summary>
     public delegate*<object, int, int, void> Add;
@@ -71,6 +74,16 @@ internal sealed unsafe class KernelTable
         Activation.Relu => Relu,
         Activation.Silu => Silu,
         _ => Tanh,
+    };
+
+    /// <summary>The kernel of a gated activation.</summary>
+    public delegate*<object, int, int, void> Gated(Activation kind) => kind switch
+    {
+        Activation.Gelu => GatedGelu,
+        Activation.GeluTanh => GatedGeluTanh,
+        Activation.Relu => GatedRelu,
+        Activation.Silu => GatedSilu,
+        _ => GatedTanh,
     };
 
     /// <summary>The table whose attention suits heads of <paramref name="headSize"/>: lanes past the end of a head are work for nothing, so small heads take narrower vectors.</summary>
@@ -107,7 +120,12 @@ internal sealed unsafe class KernelTable
         Rope = &Rope<O, V>.Run,
         Attention = &Attention<O, V>.Run,
         AttentionScratch = &Attention<O, V>.ScratchFloats,
-        SwiGlu = &SwiGlu<O, V>.Run,
+        GatedGelu = &GatedActivation<O, V, GeluExact<O, V>>.Run,
+        GatedGeluTanh = &GatedActivation<O, V, GeluByTanh<O, V>>.Run,
+        GatedRelu = &GatedActivation<O, V, Relu<O, V>>.Run,
+        GatedSilu = &GatedActivation<O, V, Silu<O, V>>.Run,
+        GatedTanh = &GatedActivation<O, V, HyperbolicTangent<O, V>>.Run,
+        Scale = &Scale<O, V>.Run,
         Gelu = &Elementwise<O, V, GeluExact<O, V>>.Run,
         GeluTanh = &Elementwise<O, V, GeluByTanh<O, V>>.Run,
         Relu = &Elementwise<O, V, Relu<O, V>>.Run,

@@ -22,20 +22,23 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
         NormSite site = op.Norm!;
         int width = op.Width, pieces = op.Columns / width;
         (int start, int end) = WorkerPool.Split(op.Rows * pieces, part, parts);
-        float* gain = op.Scratch[part].Reserve(2L * width), bias = gain + width;
+        int gains = site.Gains;
+        float* gain = op.Scratch[part].Reserve(2L * gains), bias = gain + gains;
         foreach (RowGroup group in op.Batch!.Groups)
         {
             int first = Math.Max(start, group.Start * pieces), last = Math.Min(end, (group.Start + group.Count) * pieces);
             if (first >= last)
                 continue;
             SiteAdapter? adapter = group.Path[site.Index];
-            HostTensor gains = (HostTensor)(adapter?.Weight ?? site.Gain);
             DeviceTensor? biases = adapter?.Bias ?? site.Bias;
-            Widen<O, V>.Run(gains.Type, Pointer.Bytes(gains), gain, width);
+            LoadGains(site, adapter?.Weight ?? site.Gain, gain);
             if (biases is not null)
-                Widen<O, V>.Run(biases.Type, Pointer.Bytes(biases), bias, width);
+                Widen<O, V>.Run(biases.Type, Pointer.Bytes(biases), bias, gains);
             for (int p = first; p < last; p++)
-                Piece(op.X + (long)p * width, op.Y + (long)p * width, gain, biases is null ? null : bias, width, site.Epsilon, subtractMean);
+            {
+                int head = p % site.Heads * width;
+                Piece(op.X + (long)p * width, op.Y + (long)p * width, gain + head, biases is null ? null : bias + head, width, site.Epsilon, subtractMean);
+            }
         }
     }
 
@@ -57,6 +60,17 @@ internal static unsafe class Norm<O, V> where O : struct, ILanes<V> where V : un
             float c = x[d] - high - low, v = Lanes.MultiplyAdd(c, scale, c * rest) * gain[d];
             y[d] = bias is null ? v : v + bias[d];
         }
+    }
+
+    /// <summary>The gains of a site in F32, offset included.</summary>
+    public static void LoadGains(NormSite site, DeviceTensor stored, float* gain)
+    {
+        int count = site.Gains;
+        Widen<O, V>.Run(stored.Type, Pointer.Bytes(stored), gain, count);
+        if (site.Offset == 0)
+            return;
+        for (int d = 0; d < count; d++)
+            gain[d] += site.Offset;
     }
 
     /// <summary>Mean of a piece in two floats (0 where it is not subtracted), and 1/√(mean square around it + eps).</summary>

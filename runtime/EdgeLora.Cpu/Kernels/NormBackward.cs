@@ -22,7 +22,7 @@ internal static unsafe class NormBackward<O, V> where O : struct, ILanes<V> wher
     {
         OpArguments op = (OpArguments)context;
         NormSite site = op.Norm!;
-        int width = op.Width, pieces = op.Columns / width;
+        int width = op.Width, pieces = op.Columns / width, heads = site.Heads;
         (int start, int end) = ColumnSum<O, V>.Range(width, part, parts);
         foreach (RowGroup group in op.Batch!.Groups)
         {
@@ -31,9 +31,10 @@ internal static unsafe class NormBackward<O, V> where O : struct, ILanes<V> wher
             long first = (long)group.Start * pieces;
             if (gain is not null)
                 for (long p = first; p < first + (long)group.Count * pieces; p++)
-                    AddGain(op.X + p * width, op.Dy + p * width, op.Statistics + 3 * p, gain, start, end);
+                    AddGain(op.X + p * width, op.Dy + p * width, op.Statistics + 3 * p, gain + p % heads * width, start, end);
             if (bias is not null)
-                ColumnSum<O, V>.Scaled(op.Dy + first * width, width, group.Count * pieces, 1, bias, start, end);
+                for (int head = 0; head < heads; head++)
+                    ColumnSum<O, V>.Scaled(op.Dy + (first + head) * width, (long)heads * width, group.Count * pieces / heads, 1, bias + (long)head * width, start, end);
         }
     }
 
@@ -48,8 +49,7 @@ internal static unsafe class NormBackward<O, V> where O : struct, ILanes<V> wher
             int first = Math.Max(start, group.Start * pieces), last = Math.Min(end, (group.Start + group.Count) * pieces);
             if (first >= last)
                 continue;
-            DeviceTensor gains = group.Path[site.Index]?.Weight ?? site.Gain;
-            Widen<O, V>.Run(gains.Type, Pointer.Bytes(gains), gain, width);
+            Norm<O, V>.LoadGains(site, group.Path[site.Index]?.Weight ?? site.Gain, gain);
             for (int p = first; p < last; p++)
             {
                 long at = (long)p * width;
@@ -57,7 +57,7 @@ internal static unsafe class NormBackward<O, V> where O : struct, ILanes<V> wher
                 (statistics[0], statistics[1], double scale) = Norm<O, V>.Statistics(op.X + at, width, site.Epsilon, subtractMean);
                 statistics[2] = (float)scale;
                 if (op.Dx is not null)
-                    Piece(op.X + at, op.Dy + at, op.Dx + at, gain, width, statistics, subtractMean);
+                    Piece(op.X + at, op.Dy + at, op.Dx + at, gain + p % site.Heads * width, width, statistics, subtractMean);
             }
         }
     }

@@ -44,6 +44,9 @@ internal sealed unsafe class OpArguments
     /// <summary>Backward: what trains.</summary>
     public Gradients? Gradients;
 
+    /// <summary>Scale: the factor.</summary>
+    public float Factor;
+
     /// <summary>Rope: -1 for the inverse rotation, else 1.</summary>
     public float Sign;
 

@@ -26,8 +26,8 @@ internal sealed unsafe class TrainingKernels
     /// <summary>Floats of scratch that AttentionBackward needs in each part.</summary>
     public delegate*<int, int, long> AttentionScratch;
 
-    /// <summary>SwiGluBackward.</summary>
-    public delegate*<object, int, int, void> SwiGlu;
+    /// <summary>GatedActivationBackward, as ActivateBackward.</summary>
+    public delegate*<object, int, int, void> GatedGelu, GatedGeluTanh, GatedRelu, GatedSilu, GatedTanh;
 
     /// <summary>ActivateBackward: GELU exact, GELU by tanh, ReLU, SiLU, tanh.</summary>
     public delegate*<object, int, int, void> Gelu, GeluTanh, Relu, Silu, Tanh;
@@ -48,6 +48,16 @@ internal sealed unsafe class TrainingKernels
         _ => Tanh,
     };
 
+    /// <summary>The kernel of a gated activation's backward.</summary>
+    public delegate*<object, int, int, void> Gated(Activation kind) => kind switch
+    {
+        Activation.Gelu => GatedGelu,
+        Activation.GeluTanh => GatedGeluTanh,
+        Activation.Relu => GatedRelu,
+        Activation.Silu => GatedSilu,
+        _ => GatedTanh,
+    };
+
     /// <summary>The kernels of a tier.</summary>
     public static TrainingKernels Create<O, V>() where O : struct, ILanes<V> where V : unmanaged => new()
     {
@@ -64,7 +74,11 @@ internal sealed unsafe class TrainingKernels
         NormParameters = &NormBackward<O, V>.Parameters,
         Attention = &AttentionBackward<O, V>.Run,
         AttentionScratch = &AttentionBackward<O, V>.ScratchFloats,
-        SwiGlu = &SwiGluBackward<O, V>.Run,
+        GatedGelu = &GatedActivationBackward<O, V, GeluExact<O, V>, GeluExactSlope<O, V>>.Run,
+        GatedGeluTanh = &GatedActivationBackward<O, V, GeluByTanh<O, V>, GeluByTanhSlope<O, V>>.Run,
+        GatedRelu = &GatedActivationBackward<O, V, Relu<O, V>, ReluSlope<O, V>>.Run,
+        GatedSilu = &GatedActivationBackward<O, V, Silu<O, V>, SiluSlope<O, V>>.Run,
+        GatedTanh = &GatedActivationBackward<O, V, HyperbolicTangent<O, V>, HyperbolicTangentSlope<O, V>>.Run,
         Gelu = &ElementwiseBackward<O, V, GeluExactSlope<O, V>>.Run,
         GeluTanh = &ElementwiseBackward<O, V, GeluByTanhSlope<O, V>>.Run,
         Relu = &ElementwiseBackward<O, V, ReluSlope<O, V>>.Run,

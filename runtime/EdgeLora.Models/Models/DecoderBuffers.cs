@@ -7,17 +7,18 @@ internal sealed class DecoderBuffers : IDisposable
 {
     private readonly IComputeBackend _backend;
     private readonly List<DeviceTensor> _all = [];
-    private readonly float[] _cos;
-    private readonly float[] _sin;
+    private readonly Angles? _angles, _windowAngles;
+    private readonly int _feedForward, _embedding;
     private readonly Dictionary<int, DeviceTensor> _inner = [];
     private readonly Dictionary<int, BatchLayout> _rows = [];
-    private DeviceTensor? _bottleneckInput, _bottleneckOutput;
+    private DeviceTensor? _bottleneckInput, _bottleneckOutput, _gateUp, _embedded;
 
     public DecoderBuffers(IComputeBackend backend, ModelConfig config, int rows)
     {
         _backend = backend;
         Capacity = rows;
-        int d = config.HiddenSize, q = config.Heads * config.HeadSize, kv = config.KvHeads * config.HeadSize, pairs = config.Rope?.Frequencies.Length ?? 0;
+        int d = config.HiddenSize, q = config.Heads * config.HeadSize, kv = config.KvHeads * config.HeadSize;
+        (_feedForward, _embedding) = (config.FeedForward, config.EmbeddingSize);
         Hidden = New("hidden", rows, d);
         Normed = New("normed", rows, d);
         Delta = New("delta", rows, d);
@@ -28,10 +29,10 @@ internal sealed class DecoderBuffers : IDisposable
         Mixed = New("mixed", rows, q);
         Gate = New("gate", rows, config.FeedForward);
         Up = New("up", rows, config.FeedForward);
-        Cos = New("cos", rows, pairs);
-        Sin = New("sin", rows, pairs);
-        _cos = new float[rows * pairs];
-        _sin = new float[rows * pairs];
+        if (config.Rope is { } rope)
+            _angles = new(rope, New("cos", rows, rope.Pairs), New("sin", rows, rope.Pairs));
+        if (config.WindowRope is { } windowRope)
+            _windowAngles = new(windowRope, New("window cos", rows, windowRope.Pairs), New("window sin", rows, windowRope.Pairs));
     }
 
     public int Capacity { get; }
@@ -45,8 +46,16 @@ internal sealed class DecoderBuffers : IDisposable
     public DeviceTensor Mixed { get; }
     public DeviceTensor Gate { get; }
     public DeviceTensor Up { get; }
-    public DeviceTensor Cos { get; }
-    public DeviceTensor Sin { get; }
+    public DeviceTensor Cos => _angles!.Cos;
+    public DeviceTensor Sin => _angles!.Sin;
+    public DeviceTensor WindowCos => _windowAngles!.Cos;
+    public DeviceTensor WindowSin => _windowAngles!.Sin;
+
+    /// <summary>Gate and up side by side, [capacity, 2·F].</summary>
+    public DeviceTensor GateUp => _gateUp ??= New("gate up", Capacity, 2 * _feedForward);
+
+    /// <summary>What leaves the token table or enters the head, [capacity, E].</summary>
+    public DeviceTensor Embedded => _embedded ??= New("embedded", Capacity, _embedding);
 
     public PositionRows Positions { get; } = new();
 
@@ -77,12 +86,10 @@ internal sealed class DecoderBuffers : IDisposable
     }
 
     /// <summary>Angles of every row, computed in F64 once a step for all layers.</summary>
-    public void WriteAngles(ReadOnlySpan<int> positions, RopeFrequencies rope)
+    public void WriteAngles(BatchLayout batch)
     {
-        int pairs = rope.Frequencies.Length;
-        rope.WriteAngles(positions, _cos, _sin);
-        _backend.Write(_cos.AsSpan(0, positions.Length * pairs), Cos, 0);
-        _backend.Write(_sin.AsSpan(0, positions.Length * pairs), Sin, 0);
+        _angles?.Write(_backend, batch);
+        _windowAngles?.Write(_backend, batch);
     }
 
     public void Dispose()
@@ -97,6 +104,26 @@ internal sealed class DecoderBuffers : IDisposable
         _all.Add(tensor);
         return tensor;
     }
+
+    private sealed class Angles(RopeFrequencies rope, DeviceTensor cos, DeviceTensor sin)
+    {
+        private readonly float[] _cos = new float[cos.Shape.Elements], _sin = new float[sin.Shape.Elements];
+
+        public DeviceTensor Cos => cos;
+
+        public DeviceTensor Sin => sin;
+
+        public void Write(IComputeBackend backend, BatchLayout batch)
+        {
+            foreach (SequenceSpan sequence in batch.Sequences)
+            {
+                int at = sequence.Start * rope.Pairs;
+                rope.WriteAngles(batch.Positions.Slice(sequence.Start, sequence.Count), sequence.Length, _cos.AsSpan(at), _sin.AsSpan(at));
+            }
+            backend.Write(_cos.AsSpan(0, batch.Rows * rope.Pairs), cos, 0);
+            backend.Write(_sin.AsSpan(0, batch.Rows * rope.Pairs), sin, 0);
+        }
+    }
 }
 
 /// <summary>Rows of a batch with other ids on the same paths: positions for a table of learned positions, token types.</summary>
@@ -104,15 +131,16 @@ internal sealed class PositionRows
 {
     public BatchLayout Rows { get; } = new();
 
-    public void FillPositions(BatchLayout batch) => Fill(batch, batch.Positions);
+    /// <summary>Takes each row's position, counted from <paramref name="first"/>.</summary>
+    public void FillPositions(BatchLayout batch, int first = 0) => Fill(batch, batch.Positions, first);
 
-    /// <summary>Takes an id for each row.</summary>
-    public void Fill(BatchLayout batch, ReadOnlySpan<int> ids)
+    /// <summary>Takes an id for each row, plus <paramref name="first"/>.</summary>
+    public void Fill(BatchLayout batch, ReadOnlySpan<int> ids, int first = 0)
     {
         Rows.Clear();
         Rows.BeginSequence(null!, 0);
         foreach (RowGroup group in batch.Groups)
             for (int t = group.Start; t < group.Start + group.Count; t++)
-                Rows.Add(ids[t], group.Path);
+                Rows.Add(ids[t] + first, group.Path);
     }
 }

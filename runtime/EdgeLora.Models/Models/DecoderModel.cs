@@ -20,7 +20,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         _weights = weights;
         ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, config.TiedHead, config.Layers) { ModelType = config.ModelType };
-        _pass = new(weights, config, Sites, checkpoint.Pairs, backend, 16);
+        _pass = new(weights, config, Sites, Pairs, backend, 16);
         _head = new(backend, config);
         Whole = (backend as IWholeModelBackend)?.Compile(this);
     }
@@ -76,7 +76,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
     public bool Classifies => false;
 
     /// <inheritdoc/>
-    public IForwardPass CreatePass(IComputeBackend backend, int rows) => new DecoderPass(_weights, Config, Sites, _checkpoint.Pairs, backend, rows);
+    public IForwardPass CreatePass(IComputeBackend backend, int rows) => new DecoderPass(_weights, Config, Sites, Pairs, backend, rows);
 
     /// <inheritdoc/>
     public KvBuffer CreateCache(int capacity) => Whole?.CreateCache(capacity) ?? new(Backend, Config.Layers, Config.KvHeads * Config.HeadSize, capacity);
@@ -145,13 +145,16 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         _head.Clear(rows.Length);
         for (int i = 0; i < rows.Length; i++)
         {
-            Backend.Copy(_pass.Hidden, rows[i], _head.Input, i, 1);
+            Backend.Copy(_pass.Hidden, rows[i], _head.Hidden, i, 1);
             _headRows.AddRow(PathOf(batch, rows[i]));
         }
-        _pass.FinalNorm(_headRows, _head.Input, _head.Input);
+        _pass.Finish(_headRows, _head.Hidden, _head.Hidden, _head.Input);
         Backend.Linear(_headRows, _weights.Head, _head.Input, _head.Logits);
+        _pass.FinishLogits(rows.Length, _head.Logits);
         _headRows.Clear();
     }
+
+    private RopePairs Pairs => Config.Pairs ?? _checkpoint.Pairs;
 
     private static SiteTable PathOf(BatchLayout batch, int row)
     {

@@ -2,8 +2,8 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>The decoder's forward: pre-norm, sequential residuals.</summary>
-public sealed class DecoderPass : IForwardPass
+/// <summary>The decoder's forward: embeddings, layers of attention and feed-forward, the norm before the head.</summary>
+public sealed partial class DecoderPass : IForwardPass
 {
     private readonly DecoderWeights _weights;
     private readonly ModelConfig _config;
@@ -29,7 +29,7 @@ public sealed class DecoderPass : IForwardPass
     public DeviceTensor Hidden => _buffers.Hidden;
 
     /// <inheritdoc/>
-    public DeviceTensor Output => _buffers.Normed;
+    public DeviceTensor Output => _weights.ProjectOut is null ? _buffers.Normed : _buffers.Embedded;
 
     /// <inheritdoc/>
     public LinearSite Head => _weights.Head;
@@ -48,15 +48,19 @@ public sealed class DecoderPass : IForwardPass
     public void Embed(BatchLayout batch)
     {
         DecoderBuffers b = _buffers;
-        _backend.Embed(batch, _weights.Tokens, b.Hidden);
+        DeviceTensor embedded = _weights.ProjectIn is null ? b.Hidden : b.Embedded;
+        _backend.Embed(batch, _weights.Tokens, embedded);
+        if (_weights.ProjectIn is { } project)
+            _backend.Linear(batch, project, embedded, b.Hidden);
         if (_weights.Positions is not null)
         {
-            b.Positions.FillPositions(batch);
+            b.Positions.FillPositions(batch, _weights.FirstPosition);
             _backend.Embed(b.Positions.Rows, _weights.Positions, b.Delta);
             _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
         }
-        if (_config.Rope is not null)
-            b.WriteAngles(batch.Positions, _config.Rope);
+        if (_config.EmbeddingScale != 1)
+            _backend.Scale(batch.Rows, _config.EmbeddingScale, b.Hidden, b.Hidden);
+        b.WriteAngles(batch);
     }
 
     /// <inheritdoc/>
@@ -67,65 +71,28 @@ public sealed class DecoderPass : IForwardPass
     }
 
     /// <inheritdoc/>
-    public void Finish(BatchLayout batch) => FinalNorm(batch, _buffers.Hidden, _buffers.Normed);
+    public void Finish(BatchLayout batch) => Finish(batch, _buffers.Hidden, _buffers.Normed, Output);
 
-    /// <summary>The norm before the head on rows of the caller's.</summary>
-    public void FinalNorm(BatchLayout rows, DeviceTensor x, DeviceTensor y) => Norm(rows, _weights.FinalNorm, x, y);
+    /// <inheritdoc/>
+    public void FinishLogits(int rows, DeviceTensor logits) => LogitRule.Apply(_backend, _config, rows, logits);
+
+    /// <summary>What stands before the head, on rows of the caller's.</summary>
+    /// <param name="rows">The rows and their paths.</param>
+    /// <param name="x">[rows, D].</param>
+    /// <param name="normed">[rows, D], may be x: taken for the norm.</param>
+    /// <param name="y">[rows, E]: what enters the head; <paramref name="normed"/> itself where E is D.</param>
+    public void Finish(BatchLayout rows, DeviceTensor x, DeviceTensor normed, DeviceTensor y)
+    {
+        if (_weights.FinalNorm is { } norm)
+            Norm(rows, norm, x, normed);
+        else if (!ReferenceEquals(x, normed))
+            _backend.CopyColumns(rows.Rows, x, 0, normed, 0, x.Columns);
+        if (_weights.ProjectOut is { } project)
+            _backend.Linear(rows, project, normed, y);
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _buffers.Dispose();
-
-    private void RunAttention(BatchLayout batch, int index, DecoderLayer layer)
-    {
-        DecoderBuffers b = _buffers;
-        int rows = batch.Rows, q = _config.Heads * _config.HeadSize, kv = _config.KvHeads * _config.HeadSize;
-        Norm(batch, layer.AttentionNorm, b.Hidden, b.Normed);
-        if (layer.Qkv is { } fused)
-        {
-            _backend.Linear(batch, fused, b.Normed, b.Qkv);
-            _backend.CopyColumns(rows, b.Qkv, 0, b.Q, 0, q);
-            _backend.CopyColumns(rows, b.Qkv, q, b.K, 0, kv);
-            _backend.CopyColumns(rows, b.Qkv, q + kv, b.V, 0, kv);
-        }
-        else
-        {
-            _backend.Linears(batch, [layer.Q!, layer.K!, layer.V!], b.Normed, [b.Q, b.K, b.V]);
-        }
-        if (layer.QNorm is not null)
-            _backend.RmsNorm(batch, layer.QNorm, b.Q, b.Q);
-        if (layer.KNorm is not null)
-            _backend.RmsNorm(batch, layer.KNorm, b.K, b.K);
-        if (_config.Rotates[index])
-        {
-            _backend.Rope(rows, _config.HeadSize, _pairs, b.Cos, b.Sin, b.Q);
-            _backend.Rope(rows, _config.HeadSize, _pairs, b.Cos, b.Sin, b.K);
-        }
-        _backend.StoreKeyValues(batch, index, b.K, b.V);
-        AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], _config.Windows[index]);
-        _backend.Attention(batch, index, shape, b.Q, b.Mixed);
-        _backend.Linear(batch, layer.O, b.Mixed, b.Delta);
-        RunBottlenecks(batch, _firstBottleneck + 2 * index, b.Delta);
-        _backend.Add(rows, b.Hidden, b.Delta, b.Hidden);
-    }
-
-    private void RunFeedForward(BatchLayout batch, int index, DecoderLayer layer)
-    {
-        DecoderBuffers b = _buffers;
-        Norm(batch, layer.FeedForwardNorm, b.Hidden, b.Normed);
-        if (layer.Gate is null)
-        {
-            _backend.Linear(batch, layer.Up, b.Normed, b.Up);
-            _backend.Activate(batch.Rows, _weights.Activation, b.Up, b.Up);
-        }
-        else
-        {
-            _backend.Linears(batch, [layer.Up, layer.Gate], b.Normed, [b.Up, b.Gate]);
-            _backend.SwiGlu(batch.Rows, b.Gate, b.Up, b.Up);
-        }
-        _backend.Linear(batch, layer.Down, b.Up, b.Delta);
-        RunBottlenecks(batch, _firstBottleneck + 2 * index + 1, b.Delta);
-        _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
-    }
 
     // Rows of a path that has a bottleneck here go through it by themselves; a batch on one path needs no copies.
     private void RunBottlenecks(BatchLayout batch, int site, DeviceTensor x)
@@ -153,5 +120,27 @@ public sealed class DecoderPass : IForwardPass
             _backend.LayerNorm(batch, site, x, y);
         else
             _backend.RmsNorm(batch, site, x, y);
+    }
+
+    // The stream through a norm, or as it is.
+    private DeviceTensor Normed(BatchLayout batch, NormSite? norm)
+    {
+        if (norm is null)
+            return _buffers.Hidden;
+        Norm(batch, norm, _buffers.Hidden, _buffers.Normed);
+        return _buffers.Normed;
+    }
+
+    // Adds a branch's result to the stream.
+    private void AddBranch(BatchLayout batch, NormSite? after, NormSite? ofSum)
+    {
+        DecoderBuffers b = _buffers;
+        if (after is not null)
+            Norm(batch, after, b.Delta, b.Delta);
+        if (_config.ResidualScale != 1)
+            _backend.Scale(batch.Rows, _config.ResidualScale, b.Delta, b.Delta);
+        _backend.Add(batch.Rows, b.Hidden, b.Delta, b.Hidden);
+        if (ofSum is not null)
+            Norm(batch, ofSum, b.Hidden, b.Hidden);
     }
 }

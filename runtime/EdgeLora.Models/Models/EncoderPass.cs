@@ -150,6 +150,9 @@ public sealed class EncoderPass : IForwardPass
     }
 
     /// <inheritdoc/>
+    public void FinishLogits(int rows, DeviceTensor logits) { }
+
+    /// <inheritdoc/>
     public void Dispose() => _buffers.Dispose();
 
     private DeviceTensor Before(BatchLayout batch, NormSite norm)

@@ -29,6 +29,10 @@ public static class ArchitectureRegistry
         new Qwen3(),
         new SmolLM3(),
         new Gpt2(),
+        new Granite(),
+        new Olmo2(),
+        new StarCoder2(),
+        new Phi3(),
     ];
 
     /// <summary>The architecture of this config. Throws <see cref="ModelFileException"/> naming those that are known.</summary>

@@ -11,10 +11,10 @@ public interface IForwardPass : IDisposable
     /// <summary>The residual stream, [rows, D]: what leaves the last step.</summary>
     DeviceTensor Hidden { get; }
 
-    /// <summary>What enters the head, [rows, D]: what <see cref="Finish"/> gave.</summary>
+    /// <summary>What enters the head, [rows, E]: what <see cref="Finish"/> gave.</summary>
     DeviceTensor Output { get; }
 
-    /// <summary>The output head: [V, D], or a classifier [classes, D].</summary>
+    /// <summary>The output head: [V, E], or a classifier [classes, D].</summary>
     LinearSite Head { get; }
 
     /// <summary>Makes room for <paramref name="rows"/> rows. What was computed before is lost when it grows.</summary>
@@ -28,6 +28,9 @@ public interface IForwardPass : IDisposable
 
     /// <summary>What stands between the last layer and the head, from <see cref="Hidden"/> to <see cref="Output"/>.</summary>
     void Finish(BatchLayout batch);
+
+    /// <summary>What stands between the head and the logits, in place on the first <paramref name="rows"/> rows.</summary>
+    void FinishLogits(int rows, DeviceTensor logits);
 }
 
 /// <summary>A base that can train: its sites, its pass, its caches.</summary>

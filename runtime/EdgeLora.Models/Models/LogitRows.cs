@@ -16,11 +16,14 @@ internal sealed class LogitRows : IDisposable
     public LogitRows(IComputeBackend backend, ModelConfig config)
     {
         (_backend, _config) = (backend, config);
-        (Input, Logits, _owners) = (null!, null!, []);
+        (Hidden, Input, Logits, _owners) = (null!, null!, null!, []);
         Grow(Fewest);
     }
 
-    /// <summary>What enters the head, [capacity, D].</summary>
+    /// <summary>The stream's rows, [capacity, D].</summary>
+    public DeviceTensor Hidden { get; private set; }
+
+    /// <summary>What enters the head, [capacity, E]: <see cref="Hidden"/> where E is D.</summary>
     public DeviceTensor Input { get; private set; }
 
     /// <summary>What leaves it, [capacity, V].</summary>
@@ -78,7 +81,9 @@ internal sealed class LogitRows : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        Input.Dispose();
+        Hidden.Dispose();
+        if (!ReferenceEquals(Hidden, Input))
+            Input.Dispose();
         Logits.Dispose();
         foreach (DeviceTensor best in _best.Values)
             best.Dispose();
@@ -102,7 +107,8 @@ internal sealed class LogitRows : IDisposable
 
     private void Grow(int rows)
     {
-        Input = _backend.Allocate("head input", DType.F32, new Shape(rows, _config.HiddenSize));
+        Hidden = _backend.Allocate("head input", DType.F32, new Shape(rows, _config.HiddenSize));
+        Input = _config.EmbeddingSize == _config.HiddenSize ? Hidden : _backend.Allocate("projected head input", DType.F32, new Shape(rows, _config.EmbeddingSize));
         Logits = _backend.Allocate("logits", DType.F32, new Shape(rows, _config.Vocabulary));
         _owners = new TokenScores?[rows];
     }

@@ -1,3 +1,5 @@
+using EdgeLora.Core;
+
 namespace EdgeLora.Models;
 
 /// <summary>The numbers of a decoder, read from its config by its architecture.</summary>
@@ -15,6 +17,8 @@ public sealed record ModelConfig
     public required int KvHeads { get; init; }
     /// <summary>Hd.</summary>
     public required int HeadSize { get; init; }
+    /// <summary>E: width of the token table and of what enters the head; D but for OPT's smallest.</summary>
+    public int EmbeddingSize { get => field == 0 ? HiddenSize : field; init; }
     /// <summary>F.</summary>
     public required int FeedForward { get; init; }
     /// <summary>V.</summary>
@@ -33,6 +37,20 @@ public sealed record ModelConfig
     public required bool[] Rotates { get; init; }
     /// <summary>Rotary frequencies, or null for learned positions.</summary>
     public RopeFrequencies? Rope { get; init; }
+    /// <summary>Frequencies of layers with a window where they differ from <see cref="Rope"/>; as many of them. Null: the same.</summary>
+    public RopeFrequencies? WindowRope { get; init; }
+    /// <summary>How rotary pairs lie where the architecture decides; null: as the checkpoint stores q and k.</summary>
+    public RopePairs? Pairs { get; init; }
+    /// <summary>Factor on embeddings.</summary>
+    public float EmbeddingScale { get; init; } = 1;
+    /// <summary>Factor on what attention and feed-forward add.</summary>
+    public float ResidualScale { get; init; } = 1;
+    /// <summary>Factor on logits.</summary>
+    public float LogitScale { get; init; } = 1;
+    /// <summary>c of logits c·tanh(z/c), after their factor; 0: none.</summary>
+    public float LogitCap { get; init; }
+    /// <summary>c of scores c·tanh(s/c), after their factor; 0: none.</summary>
+    public float ScoreCap { get; init; }
     /// <summary>Which stored layer each layer runs: 0..Layers-1, unless an adapter's layer_replication stacks some of them twice.</summary>
     public required int[] LayerOrder { get; init; }
     /// <summary>Begin-of-sequence id, where the config names one.</summary>

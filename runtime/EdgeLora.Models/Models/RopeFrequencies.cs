@@ -7,10 +7,17 @@ namespace EdgeLora.Models;
 /// <param name="AttentionFactor">Factor on cos and sin: 1 but for yarn.</param>
 public sealed record RopeFrequencies(double[] Frequencies, double AttentionFactor)
 {
+    /// <summary>r/2.</summary>
+    public int Pairs => Frequencies.Length;
+
     /// <summary>Cosines and sines of every position's angles, attention factor included: [T, r/2] each, computed in F64.</summary>
-    public void WriteAngles(ReadOnlySpan<int> positions, Span<float> cos, Span<float> sin)
+    /// <param name="positions">[T].</param>
+    /// <param name="length">Tokens of the sequence as far as they are known.</param>
+    /// <param name="cos">[T, r/2].</param>
+    /// <param name="sin">[T, r/2].</param>
+    public void WriteAngles(ReadOnlySpan<int> positions, int length, Span<float> cos, Span<float> sin)
     {
-        int pairs = Frequencies.Length;
+        int pairs = Pairs;
         for (int t = 0; t < positions.Length; t++)
             for (int i = 0; i < pairs; i++)
             {
@@ -18,6 +25,18 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
                 cos[t * pairs + i] = (float)(c * AttentionFactor);
                 sin[t * pairs + i] = (float)(s * AttentionFactor);
             }
+    }
+
+    /// <summary>Dimensions of a head that are rotated: its share <c>partial_rotary_factor</c>, within the rope section or beside it, or <c>rotary_pct</c>; truncated.</summary>
+    /// <param name="config">The model's config.</param>
+    /// <param name="headSize">Hd.</param>
+    /// <param name="absent">The share where none is named.</param>
+    public static int RotatedSize(HfConfig config, int headSize, double absent)
+    {
+        double share = absent;
+        bool named = Section(config).TryGetDouble("partial_rotary_factor", 0, 1, out share) || config.TryGetDouble("partial_rotary_factor", 0, 1, out share) || config.TryGetDouble("rotary_pct", 0, 1, out share);
+        int rotated = (int)(headSize * (named ? share : absent));
+        return rotated > 0 && rotated % 2 == 0 ? rotated : throw config.Refusal("partial_rotary_factor", $"an even number of the {headSize} dimensions of a head, which {rotated} is not");
     }
 
     /// <summary>
@@ -29,13 +48,7 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
     /// <param name="contextLength">max_position_embeddings: the original length where the rope section names none.</param>
     public static RopeFrequencies Read(HfConfig config, int rotated, int contextLength)
     {
-        HfConfig rope = config;
-        foreach (string field in new[] { "rope_parameters", "rope_scaling" })
-            if (config.TryGetObject(field, out HfConfig? section))
-            {
-                rope = section;
-                break;
-            }
+        HfConfig rope = Section(config);
         double theta = rope.TryGetDouble("rope_theta", 1, 1e12, out double inner) ? inner : config.GetDouble("rope_theta", 1, 1e12, 10000);
         string type = ReferenceEquals(rope, config) ? "default" : rope.GetString("rope_type", rope.GetString("type", "default"));
         double[] f = new double[rotated / 2];
@@ -58,6 +71,15 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
             default:
                 throw rope.Refusal(rope.Has("rope_type") ? "rope_type" : "type", "default, linear, llama3 or yarn");
         }
+    }
+
+    // The config itself where it has no rope section.
+    private static HfConfig Section(HfConfig config)
+    {
+        foreach (string field in (ReadOnlySpan<string>)["rope_parameters", "rope_scaling"])
+            if (config.TryGetObject(field, out HfConfig? section))
+                return section;
+        return config;
     }
 
     private static double[] Llama3(HfConfig rope, double[] f, int contextLength)

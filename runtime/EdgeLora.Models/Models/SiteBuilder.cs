@@ -70,14 +70,41 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         return site;
     }
 
-    /// <summary>A norm of width <paramref name="width"/>.</summary>
-    public NormSite Norm(string name, string stored, int width, float epsilon, bool bias = false)
+    /// <summary>A norm of width <paramref name="width"/>; with <paramref name="heads"/> above 1 its gains are [heads, width]. <paramref name="offset"/> is added to every gain.</summary>
+    public NormSite Norm(string name, string stored, int width, float epsilon, bool bias = false, int heads = 1, float offset = 0)
     {
         // Checkpoints converted from TensorFlow long ago have its names.
         bool old = !_store.Has($"{stored}.weight") && _store.Has($"{stored}.gamma");
-        DeviceTensor? gain = Take(name, WeightRole.Gain, $"{stored}.{(old ? "gamma" : "weight")}", width);
+        string gains = $"{stored}.{(old ? "gamma" : "weight")}";
+        DeviceTensor? gain = heads == 1 ? Take(name, WeightRole.Gain, gains, width) : Take(name, WeightRole.Gain, gains, heads, width);
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.{(old ? "beta" : "bias")}", width) : null;
-        NormSite site = new(name, _sites.Count, gain!, b, epsilon);
+        NormSite site = new(name, _sites.Count, gain!, b, epsilon, heads, offset);
+        _sites.Add(new(name, Norm: site));
+        return site;
+    }
+
+    /// <summary>A norm without bias whose heads' gains are stored one by one, <c>{stored}.norms.0.weight</c> and on: they are few numbers, copied side by side into one tensor.</summary>
+    public NormSite HeadNorms(string name, string stored, int width, int heads, float epsilon)
+    {
+        float[] gains = new float[heads * width];
+        bool whole = backend is not null;
+        for (int head = 0; head < heads; head++)
+        {
+            string tensor = $"{stored}.norms.{head}.weight";
+            if (backend is null)
+                _asked.Add(new(tensor, name, new Shape(width), WeightRole.Gain));
+            else if (_store.Take(tensor, [width]) is { } taken)
+            {
+                ByteLength += taken.ByteLength;
+                taken.ToFloats().CopyTo(gains.AsSpan(head * width));
+            }
+            else
+                whole = false;
+        }
+        DeviceTensor? gain = whole ? backend!.Allocate(name, DType.F32, new Shape(heads, width)) : null;
+        if (gain is not null)
+            backend!.Write(gains, gain, 0);
+        NormSite site = new(name, _sites.Count, gain!, null, epsilon, heads);
         _sites.Add(new(name, Norm: site));
         return site;
     }

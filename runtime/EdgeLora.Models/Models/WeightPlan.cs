@@ -39,7 +39,7 @@ public sealed record WeightPlan(ModelConfig Config, IReadOnlyList<PlannedWeight>
         ModelConfig numbers = architecture.ReadConfig(checkpoint);
         SiteBuilder build = new(checkpoint, backend: null);
         DecoderWeights weights = architecture.Load(numbers, build);
-        HashSet<string> residual = architecture.ScalesResidualStart ? [.. weights.Layers.SelectMany(l => new[] { l.O.Name, l.Down.Name })] : [];
+        HashSet<string> residual = architecture.ScalesResidualStart ? [.. weights.Layers.SelectMany(l => new[] { l.O, l.Down }).OfType<LinearSite>().Select(site => site.Name)] : [];
         double scale = 1 / Math.Sqrt(2.0 * numbers.Layers);
         return new(numbers, [.. build.Asked.Select(w => w.Role == WeightRole.Linear && residual.Contains(w.Module) ? w with { StartScale = scale } : w)]);
     }

@@ -42,6 +42,10 @@ internal static class StepNames
     public const string Cos = "cos";
     /// <summary>[T, r/2].</summary>
     public const string Sin = "sin";
+    /// <summary>[T, r/2], of layers with a window where theirs differ.</summary>
+    public const string WindowCos = "window cos";
+    /// <summary>[T, r/2], of layers with a window where theirs differ.</summary>
+    public const string WindowSin = "window sin";
     /// <summary>[L] int64: rows whose logits are wanted. Absent in a graph of several sequences, which gives all.</summary>
     public const string LogitRows = "logit_rows";
     /// <summary>[L, V].</summary>

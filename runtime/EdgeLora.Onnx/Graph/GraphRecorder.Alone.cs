@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 
 namespace EdgeLora.Onnx;
 
@@ -19,7 +20,7 @@ internal sealed partial class GraphRecorder
             _inputs.Add(name);
             value = Reshape(_graph.Input(name, OnnxType.Int64, 1, NewTokens), -1);
         }
-        else if (name is StepNames.Cos or StepNames.Sin)
+        else if (name is StepNames.Cos or StepNames.Sin or StepNames.WindowCos or StepNames.WindowSin)
             value = Angles(name);
         else if (name == StepNames.Length(_plan, 0))
             value = Cast(_graph.Node("Sub", [_graph.Node("ReduceSum", [Mask(), Ints([1])], Fresh(name), "", ("keepdims", 0L)), Ints([1])], Fresh(name)), OnnxType.Int32);
@@ -39,10 +40,11 @@ internal sealed partial class GraphRecorder
     // Row t is that of token t's position.
     private string Angles(string name)
     {
-        int positions = _config.ContextLength, pairs = _config.Rope!.Frequencies.Length;
+        RopeFrequencies rope = name is StepNames.Cos or StepNames.Sin ? _config.Rope! : _config.WindowRope!;
+        int positions = _config.ContextLength, pairs = rope.Pairs;
         float[] cos = new float[checked(positions * pairs)], sin = new float[cos.Length];
-        _config.Rope.WriteAngles([.. Enumerable.Range(0, positions)], cos, sin);
-        string table = Weight($"rope.{name}", GraphTensor.Of(name == StepNames.Cos ? cos : sin, _type, positions, pairs));
+        rope.WriteAngles([.. Enumerable.Range(0, positions)], 0, cos, sin);
+        string table = Weight($"rope.{name}", GraphTensor.Of(name is StepNames.Cos or StepNames.WindowCos ? cos : sin, _type, positions, pairs));
         return _graph.Node("Gather", [table, UsualInput(StepNames.Positions, OnnxType.Int64, [])], Fresh(name), "", ("axis", 0L));
     }
 

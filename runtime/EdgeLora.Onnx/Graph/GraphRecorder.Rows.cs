@@ -59,44 +59,53 @@ internal sealed partial class GraphRecorder
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Set(y, Multiply(Silu(Value(gate)), Value(up)), OpNames.SwiGlu);
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Set(y, Multiply(Activated(kind, Value(gate)), Value(up)), OpNames.Gated(kind));
 
     /// <inheritdoc/>
-    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
-    {
-        string value = Value(x);
-        Set(y, kind switch
-        {
-            Activation.Gelu => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "none")),
-            Activation.GeluTanh => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "tanh")),
-            Activation.Relu => _graph.Node("Relu", [value], Fresh("relu")),
-            Activation.Silu => Silu(value),
-            _ => _graph.Node("Tanh", [value], Fresh("tanh")),
-        }, OpNames.Activate(kind));
-    }
+    public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y) => Set(y, Activated(kind, Value(x)), OpNames.Activate(kind));
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => Set(y, Multiply(Value(x), Number(factor)), OpNames.Scale(x));
 
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Set(z, Sum(Value(x), Value(y)), OpNames.Add(x, y));
 
     private void Norm(NormSite site, DeviceTensor x, DeviceTensor y, string op)
     {
-        string gain = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [site.Width], adapter => adapter.Weight) ?? Vector(site.Name + ".weight", site.Gain);
-        string? bias = PathTensor(site.Index, s => s.Bias, site.Name + ".bias", [site.Width], adapter => adapter.Bias) ?? (site.Bias is { } stored ? Vector(site.Name + ".bias", stored) : null);
+        string? given = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [.. site.Gain.Shape.Dimensions], adapter => adapter.Weight);
+        string gain = given is null ? Vector(site.Name + ".weight", site.Gain, site.Offset) : site.Offset == 0 ? given : Sum(given, Number(site.Offset));
+        string? bias = PathTensor(site.Index, s => s.Bias, site.Name + ".bias", [site.Gains], adapter => adapter.Bias) ?? (site.Bias is { } stored ? Vector(site.Name + ".bias", stored) : null);
         int pieces = x.Columns / site.Width;
         string input = pieces == 1 ? Value(x) : Reshape(Value(x), -1, pieces, site.Width);
-        string[] inputs = op == "LayerNormalization" && bias is not null ? [input, gain, bias] : [input, gain];
+        bool shared = site.Heads == 1;
+        // A norm's node has one vector of gains; those of heads come behind it.
+        string own = shared ? gain : Ones(site.Width);
+        string[] inputs = op == "LayerNormalization" && bias is not null && shared ? [input, own, bias] : [input, own];
         string value = _graph.Node(op, inputs, Fresh(y.Name), "", ("axis", -1L), ("epsilon", site.Epsilon), ("stash_type", 1L));
-        if (op != "LayerNormalization" && bias is not null)
-            value = Sum(value, bias);
-        Set(y, pieces == 1 ? value : Reshape(value, -1, x.Columns), site.Name);
+        if (!shared)
+            value = Multiply(Reshape(value, -1, site.Heads, site.Width), Reshape(gain, site.Heads, site.Width));
+        if (bias is not null && inputs.Length == 2)
+            value = Sum(value, shared ? bias : Reshape(bias, site.Heads, site.Width));
+        Set(y, pieces == 1 && shared ? value : Reshape(value, -1, x.Columns), site.Name);
     }
 
     // Small enough to lie in the model itself; not every norm's kernel can share what it makes of one that is given to several sessions.
-    private string Vector(string name, DeviceTensor vector)
+    private string Vector(string name, DeviceTensor vector, float offset = 0)
     {
         float[] values = vector.ToFloats();
-        return _type == OnnxType.Float ? _graph.Constant<float>(name, _type, [values.Length], values) : _graph.Constant<Half>(name, _type, [values.Length], Array.ConvertAll(values, v => (Half)v));
+        return Constant(name, offset == 0 ? values : Array.ConvertAll(values, v => offset + v));
     }
+
+    private string Ones(int width)
+    {
+        string name = FormattableString.Invariant($"ones:{width}");
+        if (!_constants.TryGetValue(name, out string? known))
+            _constants[name] = known = Constant(name, [.. Enumerable.Repeat(1f, width)]);
+        return known;
+    }
+
+    private string Constant(string name, float[] values) =>
+        _type == OnnxType.Float ? _graph.Constant<float>(name, _type, [values.Length], values) : _graph.Constant<Half>(name, _type, [values.Length], Array.ConvertAll(values, v => (Half)v));
 
     // [rows, width] as one tensor [1, rows of the sequence, width] a sequence.
     private string[] Sequences(string value, int width)
@@ -109,6 +118,15 @@ internal sealed partial class GraphRecorder
         _graph.Node("Split", [Reshape(value, _plan.Sequences, 1, width)], parts, "", ("axis", 0L), ("num_outputs", (long)parts.Length));
         return parts;
     }
+
+    private string Activated(Activation kind, string value) => kind switch
+    {
+        Activation.Gelu => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "none")),
+        Activation.GeluTanh => _graph.Node("Gelu", [value], Fresh("gelu"), "", ("approximate", "tanh")),
+        Activation.Relu => _graph.Node("Relu", [value], Fresh("relu")),
+        Activation.Silu => Silu(value),
+        _ => _graph.Node("Tanh", [value], Fresh("tanh")),
+    };
 
     private string Silu(string value) => Multiply(value, _graph.Node("Sigmoid", [value], Fresh("sigmoid")));
 

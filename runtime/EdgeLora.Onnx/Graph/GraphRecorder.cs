@@ -58,6 +58,7 @@ internal sealed partial class GraphRecorder : IComputeBackend
         pass.Finish(recorder._batch);
         RecordedTensor logits = new(StepNames.Logits, new Shape(recorder.Rows, model.Config.Vocabulary));
         recorder.Linear(recorder._batch, pass.Head, pass.Output, logits);
+        pass.FinishLogits(recorder.Rows, logits);
         if (plan.Alone)
             recorder.ExposeLogits(logits.Value);
         else
@@ -75,7 +76,7 @@ internal sealed partial class GraphRecorder : IComputeBackend
     public void Write(ReadOnlySpan<float> values, DeviceTensor destination, int row)
     {
         // Only the angles come from outside: a step gives those of its positions.
-        if (destination.Name is not (StepNames.Cos or StepNames.Sin))
+        if (destination.Name is not (StepNames.Cos or StepNames.Sin or StepNames.WindowCos or StepNames.WindowSin))
             throw new NotSupportedException($"{destination.Name}: a graph takes no such numbers from outside");
         RecordedTensor tensor = (RecordedTensor)destination;
         string name = StepInput(tensor.Name, _type, RowDimension, tensor.Columns);
@@ -83,11 +84,13 @@ internal sealed partial class GraphRecorder : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
-        if (destinationColumn != 0 || columns != destination.Columns)
+        if (destinationColumn != 0 || columns * pieces != destination.Columns)
             throw new NotSupportedException($"{destination.Name}: a graph writes whole rows only");
-        Set(destination, _graph.Node("Slice", [Value(source), Ints([sourceColumn]), Ints([sourceColumn + columns]), Ints([1])], Fresh(destination.Name)), OpNames.Columns(source, destination));
+        string value = pieces == 1 ? Value(source) : Reshape(Value(source), -1, pieces, source.Columns / pieces);
+        value = _graph.Node("Slice", [value, Ints([sourceColumn]), Ints([sourceColumn + columns]), Ints([pieces == 1 ? 1 : 2])], Fresh(destination.Name));
+        Set(destination, pieces == 1 ? value : Reshape(value, -1, destination.Columns), OpNames.Columns(source, destination));
     }
 
     /// <inheritdoc/>

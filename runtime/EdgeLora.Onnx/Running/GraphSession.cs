@@ -8,17 +8,14 @@ namespace EdgeLora.Onnx;
 internal sealed class GraphSession : IDisposable
 {
     private readonly StepBuffer<long> _tokens, _positions, _logitRows;
-    private readonly StepBuffer<float> _cos, _sin;
-    private readonly StepBuffer<Half> _halfCos, _halfSin;
+    private readonly AngleBuffers? _angles, _windowAngles;
     private readonly StepBuffer<int>[] _lengths, _totals;
     private readonly ModelConfig _config;
-    private readonly bool _half;
-    private float[] _angles = [];
 
     /// <summary>Opens a graph; <paramref name="options"/> stays the caller's.</summary>
     public GraphSession(GraphPlan plan, RecordedGraph graph, ModelConfig config, SessionOptions options, PrePackedWeightsContainer packed, OnnxType activations)
     {
-        (Plan, Graph, _config, _half) = (plan with { Example = SiteTable.Base }, graph, config, activations == OnnxType.Float16);
+        (Plan, Graph, _config) = (plan with { Example = SiteTable.Base }, graph, config);
         Session = new InferenceSession(graph.Model, options, packed);
         List<StepBuffer> inputs = [];
         T Add<T>(T buffer) where T : StepBuffer
@@ -30,11 +27,11 @@ internal sealed class GraphSession : IDisposable
         _tokens = Add(new StepBuffer<long>(StepNames.Tokens, OnnxType.Int64));
         _positions = Add(new StepBuffer<long>(StepNames.Positions, OnnxType.Int64));
         _logitRows = Add(new StepBuffer<long>(StepNames.LogitRows, OnnxType.Int64));
-        _cos = new(StepNames.Cos, activations);
-        _sin = new(StepNames.Sin, activations);
-        _halfCos = new(StepNames.Cos, activations);
-        _halfSin = new(StepNames.Sin, activations);
-        foreach (StepBuffer buffer in (StepBuffer[])(_half ? [_halfCos, _halfSin] : [_cos, _sin]))
+        if (config.Rope is { } rope)
+            _angles = new(rope, StepNames.Cos, StepNames.Sin, activations);
+        if (config.WindowRope is { } windowRope)
+            _windowAngles = new(windowRope, StepNames.WindowCos, StepNames.WindowSin, activations);
+        foreach (StepBuffer buffer in (StepBuffer[])[.. _angles?.Inputs ?? [], .. _windowAngles?.Inputs ?? []])
             Add(buffer);
         int sequences = Math.Max(1, plan.Sequences);
         _lengths = [.. Enumerable.Range(0, sequences).Select(s => Add(new StepBuffer<int>(StepNames.Length(plan, s), OnnxType.Int32)))];
@@ -69,7 +66,10 @@ internal sealed class GraphSession : IDisposable
     public long LastUse { get; set; }
 
     /// <summary>Writes a step's rows: tokens and positions [T].</summary>
-    public void WriteRows(ReadOnlySpan<int> tokens, ReadOnlySpan<int> positions)
+    /// <param name="tokens">[T].</param>
+    /// <param name="positions">[T].</param>
+    /// <param name="lengths">Tokens known so far of each row's sequence, [T]; or of all rows' one, [1].</param>
+    public void WriteRows(ReadOnlySpan<int> tokens, ReadOnlySpan<int> positions, ReadOnlySpan<int> lengths)
     {
         int rows = tokens.Length;
         _tokens.Resize(rows);
@@ -79,24 +79,8 @@ internal sealed class GraphSession : IDisposable
             _tokens.Span[t] = tokens[t];
             _positions.Span[t] = positions[t];
         }
-        if (_config.Rope is not { } rope)
-            return;
-        int pairs = rope.Frequencies.Length;
-        if (!_half)
-        {
-            _cos.Resize(rows, pairs);
-            _sin.Resize(rows, pairs);
-            rope.WriteAngles(positions, _cos.Span, _sin.Span);
-            return;
-        }
-        if (_angles.Length < 2 * rows * pairs)
-            _angles = new float[2 * rows * pairs];
-        Span<float> cos = _angles.AsSpan(0, rows * pairs), sin = _angles.AsSpan(rows * pairs, rows * pairs);
-        rope.WriteAngles(positions, cos, sin);
-        _halfCos.Resize(rows, pairs);
-        _halfSin.Resize(rows, pairs);
-        System.Numerics.Tensors.TensorPrimitives.ConvertToHalf(cos, _halfCos.Span);
-        System.Numerics.Tensors.TensorPrimitives.ConvertToHalf(sin, _halfSin.Span);
+        _angles?.Write(positions, lengths);
+        _windowAngles?.Write(positions, lengths);
     }
 
     /// <summary>Writes how long a sequence is with this step's rows, and the length that its cache is said to have.</summary>

@@ -11,7 +11,9 @@ internal static class OpNames
 
     public static string Attention(int layer) => FormattableString.Invariant($"attention of layer {layer}");
 
-    public static string SwiGlu => "SwiGLU";
+    public static string Gated(Activation kind) => kind == Activation.Silu ? "SwiGLU" : $"gated {kind}";
+
+    public static string Scale(DeviceTensor x) => $"{x.Name} scaled";
 
     public static string Activate(Activation kind) => kind.ToString();
 

@@ -27,9 +27,9 @@ internal sealed class TracedBackend(IComputeBackend inner) : IComputeBackend
 
     public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) => inner.Copy(source, sourceRow, destination, destinationRow, rows);
 
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
-        inner.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns);
+        inner.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns, pieces);
         Keep(OpNames.Columns(source, destination), destination, rows);
     }
 
@@ -71,16 +71,22 @@ internal sealed class TracedBackend(IComputeBackend inner) : IComputeBackend
         Keep(OpNames.Attention(layer), y, batch.Rows);
     }
 
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
     {
-        inner.SwiGlu(rows, gate, up, y);
-        Keep(OpNames.SwiGlu, y, rows);
+        inner.GatedActivation(rows, kind, gate, up, y);
+        Keep(OpNames.Gated(kind), y, rows);
     }
 
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y)
     {
         inner.Activate(rows, kind, x, y);
         Keep(OpNames.Activate(kind), y, rows);
+    }
+
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y)
+    {
+        inner.Scale(rows, factor, x, y);
+        Keep(OpNames.Scale(x), y, rows);
     }
 
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)

@@ -24,7 +24,7 @@ internal sealed record HeadShare(SiteTable Path, IReadOnlyList<Target> Targets, 
 /// The output head fused with softmax cross-entropy, forward and backward, a few rows at a time: logits of [T, V] are never held. Only rows that carry loss are computed.
 /// A job's rows are cut as if it were alone, so its bits do not depend on the jobs beside it; pieces of several jobs that fit together read the head once.
 /// </summary>
-internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDisposable
+internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head, ModelConfig config) : IDisposable
 {
     // 32 MiB of logits at a time: a wide head is read and packed once for some hundred rows, not for some dozens.
     private const int ChunkFloats = 1 << 23;
@@ -32,11 +32,13 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
     private readonly BatchLayout _batch = new();
     private readonly int _chunk = Math.Clamp(ChunkFloats / head.Outputs, 16, 512);
     private DeviceTensor? _inputs, _logits, _losses, _back;
+    // Of a soft cap: its inputs and their gradients.
+    private DeviceTensor? _uncapped, _uncappedBack;
     private int[] _labels = [];
     private float[] _scales = [], _read = [], _row = [];
 
     /// <summary>Bytes of its buffers.</summary>
-    public long ByteLength => _inputs is null ? 0 : _inputs.ByteLength + _logits!.ByteLength + _losses!.ByteLength + _back!.ByteLength;
+    public long ByteLength => _inputs is null ? 0 : _inputs.ByteLength + _logits!.ByteLength + _losses!.ByteLength + _back!.ByteLength + (_uncapped is null ? 0 : 2 * _uncapped.ByteLength);
 
     /// <summary>Loss of each job's targets; with <paramref name="gradient"/> also its derivative in <paramref name="x"/>'s rows and in what trains of the head.</summary>
     /// <param name="jobs">The jobs.</param>
@@ -75,6 +77,8 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
         _logits?.Dispose();
         _losses?.Dispose();
         _back?.Dispose();
+        _uncapped?.Dispose();
+        _uncappedBack?.Dispose();
     }
 
     private void Allocate()
@@ -85,6 +89,11 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
         _back = backend.Allocate("head input gradient", DType.F32, new Shape(_chunk, head.Inputs));
         _logits = backend.Allocate("logits", DType.F32, new Shape(_chunk, head.Outputs));
         _losses = backend.Allocate("losses", DType.F32, new Shape(_chunk, 1));
+        if (config.LogitCap > 0)
+        {
+            _uncapped = backend.Allocate("uncapped logits", DType.F32, _logits.Shape);
+            _uncappedBack = backend.Allocate("uncapped logits gradient", DType.F32, _logits.Shape);
+        }
         (_labels, _scales, _read) = (new int[_chunk], new float[_chunk], new float[_chunk]);
     }
 
@@ -96,10 +105,17 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
             {
                 _batch.AddRow(jobs[piece.Job].Path);
                 _labels[piece.Start + i] = jobs[piece.Job].Targets[piece.Done + i].Label;
-                _scales[piece.Start + i] = (float)jobs[piece.Job].Scale;
+                // The factor on logits, of which the loss is a function, comes with the derivative.
+                _scales[piece.Start + i] = (float)(jobs[piece.Job].Scale * config.LogitScale);
             }
         CopyRows(pieces, jobs, (from, to, n) => backend.Copy(x, from, _inputs!, to, n));
         backend.Linear(_batch, head, _inputs!, _logits!);
+        LogitRule.Scale(backend, config, rows, _logits!);
+        if (_uncapped is not null)
+        {
+            backend.Copy(_logits!, 0, _uncapped, 0, rows);
+            LogitRule.Cap(backend, config, rows, _logits!);
+        }
         foreach (Piece piece in pieces)
             if (results[piece.Job].Correct >= 0)
                 results[piece.Job] = results[piece.Job] with { Correct = results[piece.Job].Correct + CountFirst(piece) };
@@ -107,7 +123,7 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
         if (gradient is not null)
         {
             backend.Clear(rows, _back!);
-            backend.LinearBackward(_batch, head, _inputs!, _logits!, _back!, gradients);
+            backend.LinearBackward(_batch, head, _inputs!, BeforeCap(rows), _back!, gradients);
             CopyRows(pieces, jobs, (from, to, n) => backend.Copy(_back!, to, gradient, from, n));
         }
         backend.Read(_losses!, 0, _read.AsSpan(0, rows));
@@ -118,6 +134,16 @@ internal sealed class HeadLoss(ITrainingBackend backend, LinearSite head) : IDis
                 sum += _read[piece.Start + i];
             results[piece.Job] = results[piece.Job] with { LossSum = sum };
         }
+    }
+
+    // With u = factor·z/c, the derivative of c·tanh(u) in z is factor·tanh'(u); the factor is there already.
+    private DeviceTensor BeforeCap(int rows)
+    {
+        if (_uncapped is null)
+            return _logits!;
+        backend.Clear(rows, _uncappedBack!);
+        backend.ActivateBackward(rows, Activation.Tanh, _uncapped, _logits!, _uncappedBack!);
+        return _uncappedBack!;
     }
 
     // Runs of neighbouring rows go together.

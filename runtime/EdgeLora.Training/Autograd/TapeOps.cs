@@ -47,12 +47,12 @@ public sealed partial class Tape
     }
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns)
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1)
     {
-        if (destinationColumn != 0 || columns != destination.Columns)
-            throw new NotSupportedException($"a recorded copy of columns writes whole rows: expected columns 0..{destination.Columns}, found {destinationColumn}..{destinationColumn + columns}");
+        if (destinationColumn != 0 || columns * pieces != destination.Columns)
+            throw new NotSupportedException($"a recorded copy of columns writes whole rows: expected columns 0..{destination.Columns / pieces}, found {destinationColumn}..{destinationColumn + columns}");
         bool needs = Needs(source);
-        _backend.CopyColumns(rows, source, sourceColumn, destination, 0, columns);
+        _backend.CopyColumns(rows, source, sourceColumn, destination, 0, columns, pieces);
         Written(destination, needs);
         if (!Recording || !needs)
             return;
@@ -62,7 +62,7 @@ public sealed partial class Tape
                 return;
             DeviceTensor part = _pool.Take((int)source.Shape[0], source.Columns);
             _backend.Clear(rows, part);
-            _backend.CopyColumns(rows, dy.Tensor, 0, part, sourceColumn, columns);
+            _backend.CopyColumns(rows, dy.Tensor, 0, part, sourceColumn, columns, pieces);
             DeviceTensor dx = GradientOf(source);
             _backend.Add(rows, dx, part, dx);
             _pool.Return(part);
@@ -181,13 +181,13 @@ public sealed partial class Tape
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y)
     {
         bool needGate = Needs(gate), needUp = Needs(up);
         SharedBuffer? savedGate = null, savedUp = null;
         if (Recording && (needGate || needUp))
             (savedGate, savedUp) = (Save(gate), Save(up));
-        _backend.SwiGlu(rows, gate, up, y);
+        _backend.GatedActivation(rows, kind, gate, up, y);
         Written(y, needGate || needUp);
         if (savedGate is null)
             return;
@@ -195,7 +195,7 @@ public sealed partial class Tape
         {
             if (TakeGradient(y) is { } dy)
             {
-                _backend.SwiGluBackward(rows, savedGate.Tensor, savedUp!.Tensor, dy.Tensor, GradientOf(gate), GradientOf(up));
+                _backend.GatedActivationBackward(rows, kind, savedGate.Tensor, savedUp!.Tensor, dy.Tensor, GradientOf(gate), GradientOf(up));
                 dy.Release();
                 if (!needGate)
                     Drop(gate);
@@ -224,6 +224,26 @@ public sealed partial class Tape
                 dy.Release();
             }
             saved.Release();
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y)
+    {
+        bool needs = Needs(x);
+        _backend.Scale(rows, factor, x, y);
+        Written(y, needs);
+        if (!Recording || !needs)
+            return;
+        _entries.Add(() =>
+        {
+            if (TakeGradient(y) is not { } dy)
+                return;
+            SharedBuffer scaled = new(_pool, _pool.Take((int)x.Shape[0], x.Columns));
+            _backend.Scale(rows, factor, dy.Tensor, scaled.Tensor);
+            dy.Release();
+            Give(x, scaled);
+            scaled.Release();
         });
     }
 

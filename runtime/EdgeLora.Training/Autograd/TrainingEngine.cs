@@ -30,7 +30,7 @@ public sealed class TrainingEngine : IDisposable
         _backend = model.Backend as ITrainingBackend ?? throw new NotSupportedException($"device '{model.Backend.Name}' does not train");
         _tape = new(_backend, Gradients);
         _pass = model.CreatePass(_tape, 64);
-        _head = new(_backend, _pass.Head);
+        _head = new(_backend, _pass.Head, model.Config);
     }
 
     /// <summary>The model's backend.</summary>

@@ -100,6 +100,12 @@ public static class BackendCases
         from layer in (bool[])[false, true]
         select (size.Width, size.Rows, pieces, layer);
 
+    /// <summary>Norms whose heads have gains of their own.</summary>
+    public static IEnumerable<(int Width, int Heads, bool Layer)> HeadNorms() =>
+        from size in ((int, int)[])[(1, 2), (8, 3), (33, 2), (64, 4), (257, 3)]
+        from layer in (bool[])[false, true]
+        select (size.Item1, size.Item2, layer);
+
     /// <summary>Rotations in both pairings, of whole heads and of parts.</summary>
     public static IEnumerable<(RopePairs Pairs, int HeadSize, int N, int Rows)> Rotations() =>
         from pairs in Enum.GetValues<RopePairs>()

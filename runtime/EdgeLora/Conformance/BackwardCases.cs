@@ -95,13 +95,13 @@ public static class BackwardCases
         return result;
     }
 
-    /// <summary>A norm on two paths that both train, over <paramref name="pieces"/> pieces a row.</summary>
-    public static BackwardCase Norm(ITrainingBackend b, int width, int rows, int pieces, bool layer)
+    /// <summary>A norm on two paths that both train, over <paramref name="pieces"/> pieces a row, of so many heads with gains of their own.</summary>
+    public static BackwardCase Norm(ITrainingBackend b, int width, int rows, int pieces, bool layer, int heads = 1, float offset = 0)
     {
         BackwardCase result = new(b);
         double size = 0.1 * Math.Sqrt(rows * pieces);
-        DeviceTensor Stored(string name, int seed, DType type) => result.Train(name, b.Upload(BackendCases.Weight(seed, type, width)), size);
-        NormSite site = new("norm", 0, Stored("gain", 1, DType.BF16), layer ? Stored("bias", 2, DType.F32) : null, 1e-5f);
+        DeviceTensor Stored(string name, int seed, DType type) => result.Train(name, b.Upload(BackendCases.Weight(seed, type, heads * width)), size);
+        NormSite site = new("norm", 0, Stored("gain", 1, DType.BF16), layer ? Stored("bias", 2, DType.F32) : null, 1e-5f, heads, offset);
         SiteTable other = new([new SiteAdapter([], Stored("path's gain", 3, DType.F16), layer ? Stored("path's bias", 4, DType.F16) : null)]);
         BatchLayout batch = new();
         for (int t = 0; t < rows; t++)
@@ -177,14 +177,14 @@ public static class BackwardCases
         return result;
     }
 
-    /// <summary>SwiGLU.</summary>
-    public static BackwardCase SwiGlu(ITrainingBackend b, int width, int rows)
+    /// <summary>A gated nonlinearity; gates keep away from 0, as in <see cref="Activate"/>.</summary>
+    public static BackwardCase GatedActivation(ITrainingBackend b, Activation kind, int width, int rows)
     {
         BackwardCase result = new(b);
-        Leaf gate = result.Input("gate", rows, width, 0.1, v => 6 * v), up = result.Input("up", rows, width, 0.1, v => 3 * v);
+        Leaf gate = result.Input("gate", rows, width, 0.1, v => 6 * v + 0.1f * MathF.Sign(v)), up = result.Input("up", rows, width, 0.1, v => 3 * v);
         Output y = result.Output(rows, width);
-        result.Forward = () => b.SwiGlu(rows, gate.Value, up.Value, y.Y);
-        result.Backward = () => b.SwiGluBackward(rows, gate.Value, up.Value, y.Dy, gate.Gradient, up.Gradient);
+        result.Forward = () => b.GatedActivation(rows, kind, gate.Value, up.Value, y.Y);
+        result.Backward = () => b.GatedActivationBackward(rows, kind, gate.Value, up.Value, y.Dy, gate.Gradient, up.Gradient);
         return result;
     }
 

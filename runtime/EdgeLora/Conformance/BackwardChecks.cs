@@ -43,6 +43,8 @@ internal static class BackwardChecks
     {
         foreach ((int width, int rows, int pieces, bool layer) in BackendCases.Norms())
             run.Compare(layer ? nameof(ITrainingBackend.LayerNormBackward) : nameof(ITrainingBackend.RmsNormBackward), $"{width}·{pieces} x{rows}", b => BackwardCases.Norm(b, width, rows, pieces, layer));
+        foreach ((int width, int heads, bool layer) in BackendCases.HeadNorms())
+            run.Compare(layer ? nameof(ITrainingBackend.LayerNormBackward) : nameof(ITrainingBackend.RmsNormBackward), $"{width} of {heads} heads", b => BackwardCases.Norm(b, width, 5, 2 * heads, layer, heads, offset: 1));
     }
 
     private static void Rope(ConformanceRun run)
@@ -75,8 +77,10 @@ internal static class BackwardChecks
         foreach ((int width, int rows) in BackendCases.Sizes())
         {
             foreach (Activation kind in Enum.GetValues<Activation>())
+            {
                 run.Compare(nameof(ITrainingBackend.ActivateBackward), $"{kind} {width} x{rows}", b => BackwardCases.Activate(b, kind, width, rows));
-            run.Compare(nameof(ITrainingBackend.SwiGluBackward), $"{width} x{rows}", b => BackwardCases.SwiGlu(b, width, rows));
+                run.Compare(nameof(ITrainingBackend.GatedActivationBackward), $"{kind} {width} x{rows}", b => BackwardCases.GatedActivation(b, kind, width, rows));
+            }
         }
     }
 
@@ -84,9 +88,11 @@ internal static class BackwardChecks
     {
         float[] x = BackendCases.Magnitudes();
         foreach (Activation kind in Enum.GetValues<Activation>())
+        {
             Check(nameof(ITrainingBackend.ActivateBackward), kind.ToString(), (b, input, dy, dx) => b.ActivateBackward(1, kind, input, dy, dx));
-        Check(nameof(ITrainingBackend.SwiGluBackward), "gate", (b, input, dy, dx) => b.SwiGluBackward(1, input, dy, dy, dx, BackendCases.Filled(b, 0, x.Length)));
-        Check(nameof(ITrainingBackend.SwiGluBackward), "up", (b, input, dy, dx) => b.SwiGluBackward(1, input, dy, dy, BackendCases.Filled(b, 0, x.Length), dx));
+            Check(nameof(ITrainingBackend.GatedActivationBackward), $"{kind} gate", (b, input, dy, dx) => b.GatedActivationBackward(1, kind, input, dy, dy, dx, BackendCases.Filled(b, 0, x.Length)));
+            Check(nameof(ITrainingBackend.GatedActivationBackward), $"{kind} up", (b, input, dy, dx) => b.GatedActivationBackward(1, kind, input, dy, dy, BackendCases.Filled(b, 0, x.Length), dx));
+        }
 
         void Check(string op, string what, Action<ITrainingBackend, DeviceTensor, DeviceTensor, DeviceTensor> apply) => run.Elementwise(op, what, x, backend =>
         {

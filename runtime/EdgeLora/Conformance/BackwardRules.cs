@@ -88,9 +88,9 @@ internal static class BackwardRules
         {
             Spreads(nameof(b.ActivateBackward), $"x, {kind}", dx => b.ActivateBackward(1, kind, nan, half, dx));
             Spreads(nameof(b.ActivateBackward), $"dy, {kind}", dx => b.ActivateBackward(1, kind, half, nan, dx));
+            Spreads(nameof(b.GatedActivationBackward), $"gate, {kind}", dx => b.GatedActivationBackward(1, kind, nan, half, half, dx, BackendCases.Filled(b, 0, width)));
+            Spreads(nameof(b.GatedActivationBackward), $"dy, {kind}", dx => b.GatedActivationBackward(1, kind, half, half, nan, BackendCases.Filled(b, 0, width), dx));
         }
-        Spreads(nameof(b.SwiGluBackward), "gate", dx => b.SwiGluBackward(1, nan, half, half, dx, BackendCases.Filled(b, 0, width)));
-        Spreads(nameof(b.SwiGluBackward), "up", dx => b.SwiGluBackward(1, half, half, nan, BackendCases.Filled(b, 0, width), dx));
         BatchLayout batch = BackendCases.Rows(1, SiteTable.Base);
         Gradients none = new();
         NormSite norm = new("n", 0, BackendCases.Filled(b, 1, width), null, 1e-5f);

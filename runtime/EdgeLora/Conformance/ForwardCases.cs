@@ -125,10 +125,10 @@ public static class ForwardCases
     }
 
     /// <summary>Runs a norm in place on two paths.</summary>
-    public static float[] Norm(IComputeBackend b, int width, int rows, int pieces, bool layer)
+    public static float[] Norm(IComputeBackend b, int width, int rows, int pieces, bool layer, int heads = 1, float offset = 0)
     {
-        NormSite site = new("norm", 0, b.Upload(BackendCases.Weight(1, DType.BF16, width)), layer ? b.Upload(BackendCases.Weight(2, DType.F32, width)) : null, 1e-5f);
-        SiteTable other = new([new SiteAdapter([], b.Upload(BackendCases.Weight(3, DType.F16, width)), layer ? b.Upload(BackendCases.Weight(4, DType.F16, width)) : null)]);
+        NormSite site = new("norm", 0, b.Upload(BackendCases.Weight(1, DType.BF16, heads * width)), layer ? b.Upload(BackendCases.Weight(2, DType.F32, heads * width)) : null, 1e-5f, heads, offset);
+        SiteTable other = new([new SiteAdapter([], b.Upload(BackendCases.Weight(3, DType.F16, heads * width)), layer ? b.Upload(BackendCases.Weight(4, DType.F16, heads * width)) : null)]);
         BatchLayout batch = new();
         for (int t = 0; t < rows; t++)
             batch.AddRow(t % 3 == 1 ? other : SiteTable.Base);

@@ -56,6 +56,8 @@ internal static class ForwardChecks
     {
         foreach ((int width, int rows, int pieces, bool layer) in BackendCases.Norms())
             run.Compare(Name(layer), $"{width}·{pieces} x{rows}", width, b => ForwardCases.Norm(b, width, rows, pieces, layer));
+        foreach ((int width, int heads, bool layer) in BackendCases.HeadNorms())
+            run.Compare(Name(layer), $"{width} of {heads} heads", width, b => ForwardCases.Norm(b, width, 5, 2 * heads, layer, heads, offset: 1));
     }
 
     private static void ShiftedNorm(ConformanceRun run) => run.Compare(nameof(IComputeBackend.LayerNorm), "shifted by 1000", 257, b =>
@@ -104,8 +106,11 @@ internal static class ForwardChecks
         void Check(string what, float[] x, int rows)
         {
             foreach (Activation kind in Enum.GetValues<Activation>())
+            {
                 Elementwise(nameof(IComputeBackend.Activate), $"{kind} {what}", (b, t, y) => b.Activate(rows, kind, t, y), Relative, Absolute);
-            Elementwise(nameof(IComputeBackend.SwiGlu), what, (b, t, y) => b.SwiGlu(rows, t, t, y), Relative, Absolute);
+                Elementwise(nameof(IComputeBackend.GatedActivation), $"{kind} {what}", (b, t, y) => b.GatedActivation(rows, kind, t, t, y), Relative, Absolute);
+            }
+            Elementwise(nameof(IComputeBackend.Scale), what, (b, t, y) => b.Scale(rows, 0.7f, t, y), 0, 0);
             Elementwise(nameof(IComputeBackend.Add), what, (b, t, y) => b.Add(rows, t, t, y), 0, 0);
 
             void Elementwise(string op, string what, Action<IComputeBackend, DeviceTensor, DeviceTensor> apply, double relative, double absolute) => run.Elementwise(op, what, x, b =>
@@ -128,9 +133,9 @@ internal static class ForwardChecks
         {
             b.Activate(1, kind, x, y);
             run.Same(nameof(IComputeBackend.Activate), $"{kind} of NaN", expected, BackendCases.Read(b, y));
+            b.GatedActivation(1, kind, x, x, y);
+            run.Same(nameof(IComputeBackend.GatedActivation), $"{kind} of NaN", expected, BackendCases.Read(b, y));
         }
-        b.SwiGlu(1, x, x, y);
-        run.Same(nameof(IComputeBackend.SwiGlu), "of NaN", expected, BackendCases.Read(b, y));
     }
 
     private static void Copies(ConformanceRun run)
@@ -142,6 +147,13 @@ internal static class ForwardChecks
         run.Same(nameof(IComputeBackend.Copy), "two of four rows", [.. source[10..30], .. new float[10]], BackendCases.Read(b, y));
         b.CopyColumns(4, x, 7, z, 1, 2);
         run.Same(nameof(IComputeBackend.CopyColumns), "two of ten columns", [.. Enumerable.Range(0, 4).SelectMany(t => (float[])[0, source[t * 10 + 7], source[t * 10 + 8]])], BackendCases.Read(b, z));
+        // Rows of three heads, each with parts of 2, 1 and 1 columns: the last of each, then the first.
+        DeviceTensor heads = BackendCases.Buffer(b, 2, 5, 12), last = b.Allocate("last", DType.F32, new Shape(5, 3)), first = b.Allocate("first", DType.F32, new Shape(5, 6));
+        source = BackendCases.Read(b, heads);
+        b.CopyColumns(5, heads, 3, last, 0, 1, pieces: 3);
+        b.CopyColumns(5, heads, 0, first, 0, 2, pieces: 3);
+        run.Same(nameof(IComputeBackend.CopyColumns), "a column of each piece", [.. Enumerable.Range(0, 15).Select(p => source[p * 4 + 3])], BackendCases.Read(b, last));
+        run.Same(nameof(IComputeBackend.CopyColumns), "two columns of each piece", [.. Enumerable.Range(0, 15).SelectMany(p => (float[])[source[p * 4], source[p * 4 + 1]])], BackendCases.Read(b, first));
     }
 
     private static void DoraGain(ConformanceRun run)

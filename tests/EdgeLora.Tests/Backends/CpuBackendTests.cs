@@ -87,7 +87,7 @@ public sealed class CpuBackendTests
         ops.Add(() => backend.LayerNorm(tokens, norm, q, z));
         ops.Add(() => backend.Embed(tokens, table, z));
         ops.Add(() => backend.Rope(40, 64, RopePairs.Halves, cos, sin, z));
-        ops.Add(() => backend.SwiGlu(40, q, z, z));
+        ops.Add(() => backend.GatedActivation(40, Activation.Silu, q, z, z));
         ops.Add(() => backend.Activate(40, Activation.Gelu, q, z));
         ops.Add(() => backend.Activate(40, Activation.GeluTanh, q, z));
         ops.Add(() => backend.Add(40, q, z, z));

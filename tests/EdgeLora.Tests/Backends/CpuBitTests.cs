@@ -87,7 +87,7 @@ public sealed class CpuBitTests
                 Assert.Equal(ForwardCases.Norm(one, 257, 100, 3, layer), ForwardCases.Norm(three, 257, 100, 3, layer));
             foreach (Action<IComputeBackend, DeviceTensor> op in (Action<IComputeBackend, DeviceTensor>[])
                 [
-                    (b, x) => b.SwiGlu(99, x, x, x), (b, x) => b.Activate(99, Activation.Gelu, x, x), (b, x) => b.Activate(99, Activation.GeluTanh, x, x), (b, x) => b.Add(99, x, x, x),
+                    (b, x) => b.GatedActivation(99, Activation.Silu, x, x, x), (b, x) => b.GatedActivation(99, Activation.GeluTanh, x, x, x), (b, x) => b.Scale(99, 1.7f, x, x), (b, x) => b.Activate(99, Activation.Gelu, x, x), (b, x) => b.Activate(99, Activation.GeluTanh, x, x), (b, x) => b.Add(99, x, x, x),
                     (b, x) => b.Rope(99, 321, RopePairs.Halves, BackendCases.Buffer(b, 2, 99, 101), BackendCases.Buffer(b, 3, 99, 101), x),
                 ])
             {

@@ -71,7 +71,7 @@ public sealed class CpuTrainingBitTests
         b => BackwardCases.Attention(b, new(6, 2, 33, 5, 9, 94)),
         b => BackwardCases.Attention(b, new(4, 4, 64, 0, 0, 70), causal: false),
         b => BackwardCases.Activate(b, Activation.Gelu, 257, 64),
-        b => BackwardCases.SwiGlu(b, 257, 64),
+        b => BackwardCases.GatedActivation(b, Activation.Silu, 257, 64),
         b => BackwardCases.CrossEntropy(b, 1000, 64),
     ];
 

@@ -16,7 +16,7 @@ public sealed class CpuTrainingTests
                 BackwardCases.Linear(backend, new(DType.F32, 257, 300, 64, false, PathKind.Mixed, true), 0.1), BackwardCases.Linear(backend, new(DType.Q8_0, 256, 300, 9, false, PathKind.Mixed, true)),
                 BackwardCases.Linear(backend, new(DType.F32, 257, 300, 9, true, PathKind.Mixed, true)), BackwardCases.Embed(backend, DType.F32, 256, 64),
                 BackwardCases.Norm(backend, 257, 64, 1, layer: true), BackwardCases.Norm(backend, 64, 64, 3, layer: false), BackwardCases.Rope(backend, RopePairs.Halves, 64, 32, 64),
-                BackwardCases.Attention(backend, new(4, 2, 64, 0, 0, 64)), BackwardCases.Activate(backend, Activation.Gelu, 257, 64), BackwardCases.SwiGlu(backend, 257, 64), BackwardCases.CrossEntropy(backend, 1000, 17),
+                BackwardCases.Attention(backend, new(4, 2, 64, 0, 0, 64)), BackwardCases.Activate(backend, Activation.Gelu, 257, 64), BackwardCases.GatedActivation(backend, Activation.Silu, 257, 64), BackwardCases.CrossEntropy(backend, 1000, 17),
             ])
             ops.Add(c.Backward);
         ops.Add(BackwardCases.Linear(backend, new(DType.F32, 257, 300, 64, false, PathKind.Mixed, true), 0.1).Forward);

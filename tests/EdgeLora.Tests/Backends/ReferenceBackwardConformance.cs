@@ -44,6 +44,8 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
     {
         foreach ((int width, int rows, int pieces, bool layer) in BackendCases.Norms())
             Differentiate($"{(layer ? "layer" : "rms")} {width}·{pieces} x{rows}", BackwardCases.Norm(_exact, width, rows, pieces, layer));
+        foreach ((int width, int heads, bool layer) in BackendCases.HeadNorms())
+            Differentiate($"{(layer ? "layer" : "rms")} {width} of {heads} heads", BackwardCases.Norm(_exact, width, 5, 2 * heads, layer, heads, offset: 1));
     }
 
     [Fact]
@@ -71,8 +73,10 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
         foreach ((int width, int rows) in BackendCases.Sizes())
         {
             foreach (Activation kind in Enum.GetValues<Activation>())
+            {
                 Differentiate($"{kind} {width} x{rows}", BackwardCases.Activate(_exact, kind, width, rows));
-            Differentiate($"swiglu {width} x{rows}", BackwardCases.SwiGlu(_exact, width, rows));
+                Differentiate($"gated {kind} {width} x{rows}", BackwardCases.GatedActivation(_exact, kind, width, rows));
+            }
         }
     }
 

@@ -21,7 +21,7 @@ internal sealed class WrongAdd : IComputeBackend
 
     public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) => _right.Copy(source, sourceRow, destination, destinationRow, rows);
 
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns) => _right.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns);
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1) => _right.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns, pieces);
 
     public void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y) => _right.Embed(batch, site, y);
 
@@ -37,9 +37,11 @@ internal sealed class WrongAdd : IComputeBackend
 
     public void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y) => _right.Attention(batch, layer, shape, q, y);
 
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => _right.SwiGlu(rows, gate, up, y);
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => _right.GatedActivation(rows, kind, gate, up, y);
 
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y) => _right.Activate(rows, kind, x, y);
+
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => _right.Scale(rows, factor, x, y);
 
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)
     {

@@ -16,13 +16,13 @@ public sealed class ProfileTests
         for (int i = 0; i < 6; i++)
         {
             backend.Add(1, x, x, y);
-            backend.SwiGlu(1, x, y, y);
-            backend.SwiGlu(1, x, y, y);
+            backend.GatedActivation(1, Activation.Silu, x, y, y);
+            backend.GatedActivation(1, Activation.Silu, x, y, y);
             backend.ToFloats((VulkanTensor)y);
         }
         backend.Add(1, x, x, y);
         Dictionary<string, KernelTime> times = backend.KernelTimes().ToDictionary(t => t.Kernel);
-        Assert.Equal((7, 12, 6), (times["add"].Dispatches, times["swi_glu"].Dispatches, times["copy"].Dispatches));
+        Assert.Equal((7, 12, 6), (times["add"].Dispatches, times["gated_activation"].Dispatches, times["copy"].Dispatches));
         Assert.All(times.Values, t => Assert.True(t.Milliseconds > 0, t.Kernel));
         Assert.Equal(2, backend.Counters.Recorded - 1);
     }

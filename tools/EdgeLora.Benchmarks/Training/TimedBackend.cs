@@ -56,8 +56,8 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     public void Copy(DeviceTensor source, int sourceRow, DeviceTensor destination, int destinationRow, int rows) => Note("Copy", () => inner.Copy(source, sourceRow, destination, destinationRow, rows));
 
     /// <inheritdoc/>
-    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns) =>
-        Note("CopyColumns", () => inner.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns));
+    public void CopyColumns(int rows, DeviceTensor source, int sourceColumn, DeviceTensor destination, int destinationColumn, int columns, int pieces = 1) =>
+        Note("CopyColumns", () => inner.CopyColumns(rows, source, sourceColumn, destination, destinationColumn, columns, pieces));
 
     /// <inheritdoc/>
     public void Embed(BatchLayout batch, EmbeddingSite site, DeviceTensor y) => Note("Embed", () => inner.Embed(batch, site, y));
@@ -85,10 +85,13 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGlu(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Note("SwiGlu", () => inner.SwiGlu(rows, gate, up, y));
+    public void GatedActivation(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor y) => Note("GatedActivation", () => inner.GatedActivation(rows, kind, gate, up, y));
 
     /// <inheritdoc/>
     public void Activate(int rows, Activation kind, DeviceTensor x, DeviceTensor y) => Note("Activate", () => inner.Activate(rows, kind, x, y));
+
+    /// <inheritdoc/>
+    public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => Note("Scale", () => inner.Scale(rows, factor, x, y));
 
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Note("Add", () => inner.Add(rows, x, y, z));
@@ -132,8 +135,8 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     }
 
     /// <inheritdoc/>
-    public void SwiGluBackward(int rows, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup) =>
-        Note("SwiGluBackward", () => inner.SwiGluBackward(rows, gate, up, dy, dgate, dup));
+    public void GatedActivationBackward(int rows, Activation kind, DeviceTensor gate, DeviceTensor up, DeviceTensor dy, DeviceTensor dgate, DeviceTensor dup) =>
+        Note("GatedActivationBackward", () => inner.GatedActivationBackward(rows, kind, gate, up, dy, dgate, dup));
 
     /// <inheritdoc/>
     public void ActivateBackward(int rows, Activation kind, DeviceTensor x, DeviceTensor dy, DeviceTensor dx) => Note("ActivateBackward", () => inner.ActivateBackward(rows, kind, x, dy, dx));

@@ -2,8 +2,8 @@ using System.Runtime.CompilerServices;
 
 namespace EdgeLora.Cpu;
 
-/// <summary><c>dgate += dy·up·silu'(gate)</c>, <c>dup += dy·silu(gate)</c>: X the gate, Y the up projection.</summary>
-internal static unsafe class SwiGluBackward<O, V> where O : struct, ILanes<V> where V : unmanaged
+/// <summary><c>dgate += dy·up·f'(gate)</c>, <c>dup += dy·f(gate)</c>: X the gate, Y the up projection; F is f, S its slope.</summary>
+internal static unsafe class GatedActivationBackward<O, V, F, S> where O : struct, ILanes<V> where V : unmanaged where F : struct, IVectorFunction<V> where S : struct, IVectorFunction<V>
 {
     /// <summary>One part: a run of elements.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -28,11 +28,5 @@ internal static unsafe class SwiGluBackward<O, V> where O : struct, ILanes<V> wh
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static (V Gate, V Up) One(V gate, V up, V dy, V dgate, V dup)
-    {
-        V one = O.Broadcast(1f), e = Exponential<O, V>.Of(O.Subtract(O.Zero, gate)), sigmoid = O.Divide(one, O.Add(one, e)), scaled = O.Multiply(dy, sigmoid);
-        // 1-σ as e·σ: the difference would cancel.
-        V slope = O.Fma(gate, O.Multiply(sigmoid, e), one);
-        return (O.Fma(O.Multiply(scaled, up), slope, dgate), O.Fma(scaled, gate, dup));
-    }
+    private static (V Gate, V Up) One(V gate, V up, V dy, V dgate, V dup) => (O.Fma(O.Multiply(dy, up), S.Of(gate), dgate), O.Fma(dy, F.Of(gate), dup));
 }

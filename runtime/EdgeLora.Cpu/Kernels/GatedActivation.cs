@@ -2,8 +2,8 @@ using System.Runtime.CompilerServices;
 
 namespace EdgeLora.Cpu;
 
-/// <summary><c>z = x·sigmoid(x)·y</c>: x the gate, y the up projection.</summary>
-internal static unsafe class SwiGlu<O, V> where O : struct, ILanes<V> where V : unmanaged
+/// <summary><c>z = f(x)·y</c>: x the gate, y the up projection.</summary>
+internal static unsafe class GatedActivation<O, V, F> where O : struct, ILanes<V> where V : unmanaged where F : struct, IVectorFunction<V>
 {
     /// <summary>One part: a run of elements.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -21,11 +21,7 @@ internal static unsafe class SwiGlu<O, V> where O : struct, ILanes<V> where V : 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V One(V gate, V up)
-    {
-        V e = Exponential<O, V>.Of(O.Subtract(O.Zero, gate));
-        return O.Multiply(O.Divide(gate, O.Add(O.Broadcast(1f), e)), up);
-    }
+    private static V One(V gate, V up) => O.Multiply(F.Of(gate), up);
 }
 
 /// <summary>How element-wise ops are divided.</summary>

@@ -1,9 +1,10 @@
 #version 460
-// dgate += dy * up * s * (1 + gate * (1 - s)), dup += dy * gate * s, s = sigmoid(gate).
+// dgate += dy * up * f'(gate), dup += dy * f(gate).
 #extension GL_GOOGLE_include_directive : require
 #include "common/memory.glsl"
-#include "common/math.glsl"
+#include "common/activations.glsl"
 layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint KIND = 0;
 layout(push_constant, std430) uniform Push { uvec2 gate; uvec2 up; uvec2 dy; uvec2 dgate; uvec2 dup; uint count; } push;
 
 void main()
@@ -11,8 +12,7 @@ void main()
     uint stride = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
     for (uint i = gl_GlobalInvocationID.x; i < push.count; i += stride) {
         float g = load_f32(push.gate, i), u = load_f32(push.up, i), d = load_f32(push.dy, i);
-        float e = exp_f32(-g), s = 1.0 / (1.0 + e);
-        store_f32(push.dgate, i, fma(d * u, s * fma(g, s * e, 1.0), load_f32(push.dgate, i)));
-        store_f32(push.dup, i, fma(d, g * s, load_f32(push.dup, i)));
+        store_f32(push.dgate, i, fma(d * u, slope(KIND, g), load_f32(push.dgate, i)));
+        store_f32(push.dup, i, fma(d, activate(KIND, g), load_f32(push.dup, i)));
     }
 }
