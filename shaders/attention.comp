@@ -53,7 +53,7 @@ void main()
                     precise float score[OWN * 4u];
                     multiply(queries, base, keys, start, score);
                     for (uint r = 0u; r < OWN * 4u; r++)
-                        score[r] = sees(seen_in(s, base + own * 4u + r), start + key) ? score[r] * push.scale : NONE;
+                        score[r] = sees(seen_in(s, base + own * 4u + r), start + key) ? score_of(score[r], head, start + key) : NONE;
                     share(score);
                     barrier();
                     if (thread < FOURS * GROUPS)

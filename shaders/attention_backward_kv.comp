@@ -37,9 +37,9 @@ void main()
                     for (uint r = 0u; r < OWN * 4u; r++) {
                         uint key = base + own * 4u + r;
                         bool visible = key >= first && key <= last && sees(seen, key - s.start);
-                        precise float p = visible ? decay(score[r] * push.scale - state.x) * state.y : 0.0;
+                        precise float value = score_of(score[r], head, key - s.start), p = visible ? decay(value - state.x) * state.y : 0.0;
                         score[r] = p;
-                        slope[r] = visible ? p * (slope[r] - state.z) * push.scale : 0.0;
+                        slope[r] = visible ? p * (slope[r] - state.z) * score_slope(value) : 0.0;
                     }
                     share(score);
                     barrier();

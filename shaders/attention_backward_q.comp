@@ -44,7 +44,7 @@ void main()
                 multiply(queries, base, keys, chunk * CHUNK, score);
                 multiply(slopes, base, values, chunk * CHUNK, slope);
                 for (uint r = 0u; r < OWN * 4u; r++)
-                    score[r] = sees(seen_in(s, base + own * 4u + r), chunk * CHUNK + key) ? score[r] * push.scale : NONE;
+                    score[r] = sees(seen_in(s, base + own * 4u + r), chunk * CHUNK + key) ? score_of(score[r], head, chunk * CHUNK + key) : NONE;
                 share(score);
                 barrier();
                 if (thread < FOURS * GROUPS)
@@ -106,8 +106,8 @@ void main()
                 multiply(slopes, base, values, chunk * CHUNK, slope);
                 for (uint r = 0u; r < OWN * 4u; r++) {
                     uint four = own + r / 4u, part = r % 4u;
-                    precise float p = decay(score[r] * push.scale - tops[four][part]) * inverses[four][part];
-                    score[r] = sees(seen_in(s, base + own * 4u + r), chunk * CHUNK + key) ? p * (slope[r] - means[four][part]) * push.scale : 0.0;
+                    precise float value = score_of(score[r], head, chunk * CHUNK + key), p = decay(value - tops[four][part]) * inverses[four][part];
+                    score[r] = sees(seen_in(s, base + own * 4u + r), chunk * CHUNK + key) ? p * (slope[r] - means[four][part]) * score_slope(value) : 0.0;
                 }
                 share(score);
                 barrier();

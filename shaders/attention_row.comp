@@ -61,7 +61,7 @@ void main()
                     for (uint w = 0u; w < WIDE && slice + w < SLICES; w++)
                         score = score + slices[w * CHUNK + key];
                 }
-                score = sees(seen, start + key) ? score * push.scale : NONE;
+                score = sees(seen, start + key) ? score_of(score, head, start + key) : NONE;
                 if (wide == 0u)
                     scores[key] = score;
                 barrier();

@@ -106,6 +106,8 @@ public sealed class OnnxCausalLM : ICausalLM
         ReadOnlySpan<RowGroup> groups = batch.Groups;
         int group = 0;
         foreach (SequenceSpan sequence in batch.Sequences)
+        {
+            Config.Rope?.Take(sequence);
             for (int row = sequence.Start; row < sequence.Start + sequence.Count;)
             {
                 while (groups[group].Start + groups[group].Count <= row)
@@ -115,6 +117,7 @@ public sealed class OnnxCausalLM : ICausalLM
                 (together && sequence.Count == 1 ? _steps : _pieces).Add(piece);
                 row = end;
             }
+        }
     }
 
     private void RunRows(BatchLayout batch, Piece piece, ReadOnlySpan<int> logitRows, Span<float> logits, float[][]? hidden)

@@ -34,19 +34,19 @@ public sealed unsafe partial class VulkanBackend
         AttentionPush push = Push(batch, layer, shape, q, y);
         if (batch.Rows >= ManyRows * batch.Sequences.Length)
         {
-            Dispatch(_kernels["attention", size], push, shape.Heads, Tiles(batch.Rows, TileRows), 1, Access.Read(Of(q)), Access.Write(Of(y)), Access.Indirect);
+            Dispatch(_kernels["attention", size], push, shape.Heads, Tiles(batch.Rows, TileRows), 1, Access.Read(Of(q)), Slopes(shape, q), Access.Write(Of(y)), Access.Indirect);
             return;
         }
         int rows = Math.Min(batch.Rows, MaxGroups);
         if ((long)batch.Rows * shape.Heads >= ManyHeads)
         {
-            Dispatch(_kernels["attention_row", size], push, 1, shape.Heads, rows, Access.Read(Of(q)), Access.Write(Of(y)), Access.Indirect);
+            Dispatch(_kernels["attention_row", size], push, 1, shape.Heads, rows, Access.Read(Of(q)), Slopes(shape, q), Access.Write(Of(y)), Access.Indirect);
             return;
         }
         // Few heads: each is shared out by positions.
         VulkanTensor partials = Scratch(batch.Rows * shape.Heads * Splits * ((shape.HeadSize + 3) / 4 * 4 + 4));
         push = push with { Scratch = partials.Address };
-        Dispatch(_kernels["attention_row", size, 1], push, Splits, shape.Heads, rows, Access.Read(Of(q)), Access.Write(partials), Access.Indirect);
+        Dispatch(_kernels["attention_row", size, 1], push, Splits, shape.Heads, rows, Access.Read(Of(q)), Slopes(shape, q), Access.Write(partials), Access.Indirect);
         Dispatch(_kernels["attention_merge", size], push, shape.Heads, rows, 1, Access.Read(partials), Access.Write(Of(y)));
     }
 
@@ -61,8 +61,8 @@ public sealed unsafe partial class VulkanBackend
         VulkanTensor statistics = Scratch(batch.Rows * shape.Heads * 4);
         AttentionPush push = Push(batch, layer, shape, q, dq) with { Scratch = statistics.Address, Dy = Of(dy).Address, Dk = Of(dk).Address, Dv = Of(dv).Address };
         int tiles = Tiles(batch.Rows, BackwardTileRows);
-        Dispatch(_kernels["attention_backward_q", (uint)shape.HeadSize], push, shape.Heads, tiles, 1, Access.Read(Of(q)), Access.Read(Of(dy)), Access.Write(Of(dq)), Access.Write(statistics), Access.Indirect);
-        Dispatch(_kernels["attention_backward_kv", (uint)shape.HeadSize], push, shape.KvHeads, tiles, 1, Access.Read(Of(q)), Access.Read(Of(dy)), Access.Read(statistics), Access.Write(Of(dk)), Access.Write(Of(dv)), Access.Indirect);
+        Dispatch(_kernels["attention_backward_q", (uint)shape.HeadSize], push, shape.Heads, tiles, 1, Access.Read(Of(q)), Slopes(shape, q), Access.Read(Of(dy)), Access.Write(Of(dq)), Access.Write(statistics), Access.Indirect);
+        Dispatch(_kernels["attention_backward_kv", (uint)shape.HeadSize], push, shape.KvHeads, tiles, 1, Access.Read(Of(q)), Slopes(shape, q), Access.Read(Of(dy)), Access.Read(statistics), Access.Write(Of(dk)), Access.Write(Of(dv)), Access.Indirect);
     }
 
     /// <inheritdoc/>
@@ -80,8 +80,11 @@ public sealed unsafe partial class VulkanBackend
     }
 
     private AttentionPush Push(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y) => new(
-        Batch(batch), Of(q).Address, Of(y).Address, 0, 0, 0, 0,
-        (uint)layer, (uint)batch.Rows, (uint)shape.Heads, (uint)shape.KvHeads, (uint)shape.Window, shape.Causal ? 1u : 0, shape.Scale);
+        Batch(batch), Of(q).Address, Of(y).Address, 0, 0, 0, 0, shape.Slopes is null ? 0 : Of(shape.Slopes).Address,
+        (uint)layer, (uint)batch.Rows, (uint)shape.Heads, (uint)shape.KvHeads, (uint)shape.Window, shape.Causal ? 1u : 0, shape.Scale, shape.Cap, shape.Cap > 0 ? 1 / shape.Cap : 0);
+
+    // Without slopes, nothing more to wait for than q.
+    private static Access Slopes(in AttentionShape shape, DeviceTensor q) => Access.Read(Of(shape.Slopes ?? q));
 
     private static int Tiles(int rows, int tile) => Math.Min((rows + tile - 1) / tile, MaxGroups);
 
@@ -100,5 +103,5 @@ public sealed unsafe partial class VulkanBackend
     // Of every attention shader: shaders/common/attention.glsl.
     [StructLayout(LayoutKind.Sequential)]
     private readonly record struct AttentionPush(
-        ulong Batch, ulong Q, ulong Y, ulong Scratch, ulong Dy, ulong Dk, ulong Dv, uint Layer, uint Rows, uint Heads, uint KvHeads, uint Window, uint Causal, float Scale);
+        ulong Batch, ulong Q, ulong Y, ulong Scratch, ulong Dy, ulong Dk, ulong Dv, ulong Slopes, uint Layer, uint Rows, uint Heads, uint KvHeads, uint Window, uint Causal, float Scale, float Cap, float InverseCap);
 }

@@ -11,8 +11,8 @@ layout(constant_id = 0) const uint HEAD_SIZE = 64;
 // Forward: q -> y, by way of scratch where partial sums are merged. Backward: q, dy -> y (dq), dk, dv, with a row's statistics in scratch.
 layout(push_constant, std430) uniform Push
 {
-    uvec2 batch; uvec2 q; uvec2 y; uvec2 scratch; uvec2 dy; uvec2 dk; uvec2 dv;
-    uint layer; uint rows; uint heads; uint kv_heads; uint window; uint causal; float scale;
+    uvec2 batch; uvec2 q; uvec2 y; uvec2 scratch; uvec2 dy; uvec2 dk; uvec2 dv; uvec2 slopes;
+    uint layer; uint rows; uint heads; uint kv_heads; uint window; uint causal; float scale; float cap; float inverse_cap;
 } push;
 
 const uint THREADS = 128u;
@@ -46,6 +46,32 @@ bool sees_split(Seen seen, uint split) { return seen.first < seen.end && first_c
 bool sees_chunk(Seen seen, uint chunk) { return seen.first < min(seen.end, chunk * CHUNK + CHUNK) && seen.end > chunk * CHUNK; }
 
 bool sees(Seen seen, uint position) { return position >= seen.first && position < seen.end; }
+
+// The nearest bfloat16, ties to even.
+float round_bf16(float x)
+{
+    uint bits = floatBitsToUint(x);
+    return uintBitsToFloat((bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u);
+}
+
+// A score of a product q . k: the bias of its position (ALiBi), the factor, the soft cap.
+float score_of(float product, uint head, uint position)
+{
+    precise float s = product;
+    if (!is_null(push.slopes))
+        s = s + round_bf16(load_f32(push.slopes, head) * round_bf16(float(position)));
+    s = s * push.scale;
+    if (push.cap > 0.0)
+        s = push.cap * tanh_f32(s * push.inverse_cap);
+    return s;
+}
+
+// The derivative of a score in the product that it is made of.
+float score_slope(float score)
+{
+    precise float t = score * push.inverse_cap, slope = push.cap > 0.0 ? fma(-t, t, 1.0) * push.scale : push.scale;
+    return slope;
+}
 
 // e^x for x <= 0, 0 where exp_f32 would stop at its smallest number; NaN stays.
 float decay(float x) { return x < -87.0 ? 0.0 : exp_f32(x); }

@@ -22,7 +22,7 @@ internal static class TokenLogits
             int count = Math.Min(ChunkRows, ids.Length - from);
             cache.Reserve(from + count);
             batch.Clear();
-            batch.BeginSequence(cache, from);
+            batch.BeginSequence(cache, from, ids.Length);
             for (int i = from; i < from + count; i++)
                 batch.Add(ids[i], i >= active ? path.Table : path.BeforeInvocation);
             int[] wanted = [.. Enumerable.Range(0, count).Where(i => from + i >= first)];

@@ -138,6 +138,9 @@ public sealed class KvBuffer : IDisposable
     /// <summary>Tokens there is room for.</summary>
     public int Capacity { get; private set; }
 
+    /// <summary>Whether the keys were turned by the rotary factors for long texts, where a model has two sets.</summary>
+    public bool LongRope { get; set; }
+
     /// <summary>Bytes of all keys and values.</summary>
     public long ByteLength => 2 * Keys.Length * _type.Bytes((long)Capacity * _width);
 
@@ -159,6 +162,7 @@ public sealed class KvBuffer : IDisposable
     public void CopyFrom(KvBuffer other, int tokens)
     {
         Reserve(tokens);
+        LongRope = other.LongRope;
         for (int layer = 0; layer < Keys.Length; layer++)
         {
             Copy(other.Keys[layer], other.Capacity, Keys[layer], Capacity, tokens);

@@ -31,7 +31,9 @@ public enum RopePairs
 /// <param name="Scale">Factor on q·k: usually 1/√Hd.</param>
 /// <param name="Window">W: position i sees i-W &lt; j ≤ i; 0 = all before it.</param>
 /// <param name="Causal">False for an encoder: every position sees its whole sequence.</param>
-public readonly record struct AttentionShape(int Heads, int KvHeads, int HeadSize, float Scale, int Window, bool Causal = true);
+/// <param name="Cap">c of a soft cap, <c>s ← c·tanh(s/c)</c>, after the factor; 0: none. arXiv:2408.00118.</param>
+/// <param name="Slopes">[H] F32: what q·k of head h and position j has added before the factor, <see cref="Alibi.Bias"/>; null: nothing. arXiv:2108.12409.</param>
+public readonly record struct AttentionShape(int Heads, int KvHeads, int HeadSize, float Scale, int Window, bool Causal = true, float Cap = 0, DeviceTensor? Slopes = null);
 
 /// <summary>
 /// The waist of EdgeLora: transformer-shaped ops over <see cref="DeviceTensor"/>, enqueued in order; only <see cref="Read"/> waits. Activations are F32
@@ -110,10 +112,10 @@ public interface IComputeBackend : IDisposable
     /// <summary>Writes each row's key and value [T, K·Hd] to its sequence's cache at its position. The cache has room.</summary>
     void StoreKeyValues(BatchLayout batch, int layer, DeviceTensor keys, DeviceTensor values);
 
-    /// <summary><c>y[t,h] = Σ_j softmax_j(scale·q[t,h]·k[j])·v[j]</c> over the positions j that row t sees in its own sequence; keys and values of the batch are stored already. arXiv:1706.03762.</summary>
+    /// <summary><c>y[t,h] = Σ_j softmax_j(cap(scale·(q[t,h]·k[j] + bias[h,j])))·v[j]</c> over the positions j that row t sees in its own sequence; keys and values of the batch are stored already. arXiv:1706.03762.</summary>
     /// <param name="batch">Sequences.</param>
     /// <param name="layer">Layer of the caches.</param>
-    /// <param name="shape">Heads, scale, window.</param>
+    /// <param name="shape">Heads, scale, window, soft cap, slopes.</param>
     /// <param name="q">[T, H·Hd] F32.</param>
     /// <param name="y">[T, H·Hd] F32, not q.</param>
     void Attention(BatchLayout batch, int layer, in AttentionShape shape, DeviceTensor q, DeviceTensor y);

@@ -50,7 +50,7 @@ public interface ITrainingBackend : IComputeBackend
 
     /// <summary>
     /// Backward of Attention by recomputation, in memory linear in the tokens: with p the softmax and dp[j] = dy·v[j], <c>dv[j] += p[j]·dy</c>, <c>ds[j] = p[j]·(dp[j] - Σ p∘dp)</c>,
-    /// <c>dq += scale·Σ ds[j]·k[j]</c>, <c>dk[j] += scale·ds[j]·q</c>. The batch's sequences must have no past; their caches still hold the layer's keys and values.
+    /// <c>dq += scale·Σ ds[j]·k[j]</c>, <c>dk[j] += scale·ds[j]·q</c>; under a soft cap ds[j] has a factor 1 - (s[j]/c)², s the capped score. The batch's sequences must have no past; their caches still hold the layer's keys and values.
     /// </summary>
     /// <param name="batch">Sequences, each with Past = 0.</param>
     /// <param name="layer">Layer of the caches.</param>

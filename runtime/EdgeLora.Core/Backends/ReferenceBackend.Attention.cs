@@ -29,7 +29,7 @@ public sealed partial class ReferenceBackend
                 for (int head = 0; head < shape.Heads; head++)
                 {
                     int at = head * size, kv = head / group * size;
-                    (double[] p, double sum) = Weights(shape.Scale, query.AsSpan(at, size), keys, first, last, width, kv);
+                    (double[] p, double sum, _) = Weights(shape, head, query.AsSpan(at, size), keys, first, last, width, kv);
                     for (int d = 0; d < size; d++)
                     {
                         double total = 0;
@@ -59,7 +59,7 @@ public sealed partial class ReferenceBackend
                 for (int head = 0; head < shape.Heads; head++)
                 {
                     int at = head * size, kv = head / group * size;
-                    (double[] p, double sum) = Weights(shape.Scale, query.AsSpan(at, size), keys, first, last, width, kv);
+                    (double[] p, double sum, double[] slopes) = Weights(shape, head, query.AsSpan(at, size), keys, first, last, width, kv);
                     double[] dp = new double[p.Length];
                     for (int j = 0; j < p.Length; j++)
                     {
@@ -69,7 +69,7 @@ public sealed partial class ReferenceBackend
                     double mean = Dot(p, dp);
                     for (int j = 0; j < p.Length; j++)
                     {
-                        double ds = shape.Scale * p[j] * (dp[j] - mean);
+                        double ds = slopes[j] * p[j] * (dp[j] - mean);
                         int key = (first + j) * width + kv;
                         for (int d = 0; d < size; d++)
                         {
@@ -93,15 +93,21 @@ public sealed partial class ReferenceBackend
         return (shape.Window > 0 ? Math.Max(0, last - shape.Window + 1) : 0, last);
     }
 
-    /// <summary>Softmax of the scores over positions [first, last], before it is divided by its sum.</summary>
-    private static (double[] Weights, double Sum) Weights(double scale, ReadOnlySpan<double> query, double[] keys, int first, int last, int width, int kv)
+    /// <summary>Softmax of the scores over positions [first, last], before it is divided by its sum; and each score's derivative in q·k.</summary>
+    private static (double[] Weights, double Sum, double[] Slopes) Weights(in AttentionShape shape, int head, ReadOnlySpan<double> query, double[] keys, int first, int last, int width, int kv)
     {
-        double[] p = new double[last - first + 1];
+        double[] p = new double[last - first + 1], slopes = new double[p.Length];
         double max = double.NegativeInfinity, sum = 0;
+        float slope = shape.Slopes is null ? 0 : (float)Element(shape.Slopes, head);
         for (int j = first; j <= last; j++)
-            max = Math.Max(max, p[j - first] = scale * Dot(query, keys.AsSpan(j * width + kv, query.Length)));
+        {
+            double product = Dot(query, keys.AsSpan(j * width + kv, query.Length)), score = shape.Scale * (shape.Slopes is null ? product : product + Alibi.Bias(slope, j));
+            double capped = shape.Cap > 0 ? Math.Tanh(score / shape.Cap) : 0;
+            slopes[j - first] = shape.Scale * (1 - capped * capped);
+            max = Math.Max(max, p[j - first] = shape.Cap > 0 ? shape.Cap * capped : score);
+        }
         for (int j = 0; j < p.Length; j++)
             sum += p[j] = Math.Exp(p[j] - max);
-        return (p, sum);
+        return (p, sum, slopes);
     }
 }

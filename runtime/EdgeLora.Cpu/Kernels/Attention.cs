@@ -79,7 +79,8 @@ internal static unsafe class Attention<O, V> where O : struct, ILanes<V> where V
         {
             (int begin, int seen) = Visible(op.Shape, sequence, t + r);
             float* p = scores + r * stride;
-            factors[r] = Softmax<O, V>.Exponentials(p + begin - first, seen - begin, op.Shape.Scale);
+            float scale = ScoreRule<O, V>.Apply(op.Shape, head, begin, p + begin - first, seen - begin);
+            factors[r] = Softmax<O, V>.Exponentials(p + begin - first, seen - begin, scale);
             new Span<float>(p, begin - first).Clear();
             new Span<float>(p + seen - first, end - seen).Clear();
             new Span<float>(y + (long)r * op.Columns, size).Clear();
@@ -108,7 +109,7 @@ internal static unsafe class Attention<O, V> where O : struct, ILanes<V> where V
         float* k = Pointer.In(keys) + kv, v = Pointer.In(sequence.Cache.Values[op.Layer]) + kv, y = op.Y + at;
         int positions = end - first, d = 0, edge = Block - first % Block;
         Scores(op.X + at, k, keys.Columns, positions, size, scratch);
-        float inverse = Softmax<O, V>.Exponentials(scratch, positions, op.Shape.Scale);
+        float inverse = Softmax<O, V>.Exponentials(scratch, positions, ScoreRule<O, V>.Apply(op.Shape, head, first, scratch, positions));
         for (; d + 4 * O.Count <= size; d += 4 * O.Count)
             Values4(scratch, v + d, keys.Columns, positions, edge, y + d);
         for (; d + O.Count <= size; d += O.Count)

@@ -12,7 +12,7 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
     private const int BlockRows = 32;
 
     /// <summary>Floats of scratch that one part needs.</summary>
-    public static long ScratchFloats(int positions, int headSize) => OuterProduct<O, V>.ScratchFloats + 2L * (headSize + BlockRows) * Padded(positions);
+    public static long ScratchFloats(int positions, int headSize) => OuterProduct<O, V>.ScratchFloats + (2L * (headSize + BlockRows) + 1) * Padded(positions);
 
     /// <summary>One part: some key/value heads of every sequence.</summary>
     public static void Run(object context, int part, int parts)
@@ -32,7 +32,7 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
         int size = op.Shape.HeadSize, group = op.Shape.Heads / op.Shape.KvHeads, count = sequence.Count, padded = Padded(count);
         DeviceTensor keys = sequence.Cache.Keys[op.Layer], values = sequence.Cache.Values[op.Layer];
         float* keyColumns = scratch + OuterProduct<O, V>.ScratchFloats, valueColumns = keyColumns + (long)size * padded;
-        float* p = valueColumns + (long)size * padded, ds = p + (long)BlockRows * padded;
+        float* p = valueColumns + (long)size * padded, ds = p + (long)BlockRows * padded, caps = ds + (long)BlockRows * padded;
         float* k = Pointer.In(keys) + (long)kvHead * size, v = Pointer.In(values) + (long)kvHead * size;
         Transpose(k, keys.Columns, count, size, keyColumns, padded);
         Transpose(v, values.Columns, count, size, valueColumns, padded);
@@ -55,8 +55,10 @@ internal static unsafe class AttentionBackward<O, V> where O : struct, ILanes<V>
                 {
                     (int begin, int end) = Attention<O, V>.Visible(op.Shape, sequence, t + r);
                     float* row = p + (long)r * padded, slope = ds + (long)r * padded;
-                    float inverse = Softmax<O, V>.Exponentials(row + begin - first, end - begin, op.Shape.Scale);
+                    float inverse = Softmax<O, V>.Exponentials(row + begin - first, end - begin, ScoreRule<O, V>.Apply(op.Shape, head, begin, row + begin - first, end - begin, caps));
                     Softmax<O, V>.Backward(row + begin - first, slope + begin - first, end - begin, inverse, op.Shape.Scale);
+                    if (op.Shape.Cap > 0)
+                        ScoreRule<O, V>.Multiply(slope + begin - first, caps, end - begin);
                     Hide(row, begin - first, end - first, seen);
                     Hide(slope, begin - first, end - first, seen);
                 }

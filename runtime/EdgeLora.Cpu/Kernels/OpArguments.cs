@@ -84,5 +84,5 @@ internal sealed unsafe class OpArguments
     public required Scratch[] Scratch;
 
     /// <summary>Forgets the call, so that adapters may be collected.</summary>
-    public void Forget() => (Batch, Norm, Embedding, Gradients) = (null, null, null, null);
+    public void Forget() => (Batch, Norm, Embedding, Gradients, Shape) = (null, null, null, null, default);
 }

@@ -2,10 +2,10 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>Names of a file against names of a base: a checkpoint of the bare model lacks <c>model.</c> or <c>transformer.</c>, and some files have it where the base does not.</summary>
+/// <summary>Names of a file against names of a base: a checkpoint of the bare model lacks <c>model.</c>, <c>transformer.</c> or <c>gpt_neox.</c>, and some files have it where the base does not.</summary>
 internal sealed class SiteNames
 {
-    private static readonly string[] s_prefixes = ["model.", "transformer."];
+    private static readonly string[] s_prefixes = ["model.", "transformer.", "gpt_neox."];
 
     private readonly SiteCatalog _sites;
     private readonly string _added = "";

@@ -158,16 +158,19 @@ public sealed class Session : IDisposable
         int from = Count - Pending;
         KvBuffer cache = _slot.Buffer ??= _model.CreateCache(_reserve);
         cache.Reserve(Math.Min(Math.Max(from + rows, 1), _model.Config.ContextLength));
-        batch.BeginSequence(cache, from);
+        batch.BeginSequence(cache, from, Count);
         for (int i = from; i < from + rows; i++)
             batch.Add(_tokens[i], i >= _slot.Activation ? Path.Table : Path.BeforeInvocation);
         _slot.Count = from + rows;
         Scores.Forget();
     }
 
-    // A later invocation moves the activation: rows from the earlier of the two on were made otherwise and go.
+    // A later invocation moves the activation: rows from the earlier of the two on were made otherwise and go. So do all where the text's length asks for other rotary factors.
     private void Activate()
     {
+        bool isLong = _model.Config.Rope?.IsLong(Count) ?? false;
+        if (isLong != _slot.LongRope)
+            (_slot.LongRope, _slot.Count) = (isLong, 0);
         int start = Path.ActivationStart(Tokens);
         if (start == _slot.Activation)
             return;
@@ -191,7 +194,7 @@ public sealed class Session : IDisposable
     // aLoRA: before its invocation the path is its base path, bit for bit, so those keys and values are the same ones.
     private void ShareBasePrefix(KvSlot left, AdapterPath path)
     {
-        if (path.Invocation is null || ReferenceEquals(left, _slot) || left.Mixed || left.Buffer is null || left.Path is not { Invocation: null } old || !ReferenceEquals(old.Table, path.BeforeInvocation))
+        if (path.Invocation is null || ReferenceEquals(left, _slot) || left.Mixed || left.Buffer is null || left.LongRope != _slot.LongRope || left.Path is not { Invocation: null } old || !ReferenceEquals(old.Table, path.BeforeInvocation))
             return;
         int shared = Math.Min(left.Count, path.ActivationStart(Tokens));
         if (shared == 0)
@@ -209,6 +212,7 @@ public sealed class Session : IDisposable
         public int Count;
         public int Activation;
         public bool Mixed;
+        public bool LongRope;
         public long LastUse = -1;
 
         public void Take(AdapterPath path, long clock)

@@ -63,9 +63,14 @@ public static class ModelGolden
         Compare("logits", logits);
         if (model.Config.Rope is { } rope)
         {
-            Compare("rope.inv_freq", Array.ConvertAll(rope.Frequencies, x => (float)x));
+            // Of longrope's two sets the library shows the one that it computed last: after the longest prompt, the long one.
+            float[] frequencies = Array.ConvertAll(rope.Long ?? rope.Frequencies, x => (float)x);
+            Compare("rope.inv_freq", frequencies);
+            Compare("rope.full_attention_inv_freq", frequencies);
             Compare("rope.attention_scaling", [(float)rope.AttentionFactor]);
         }
+        if (model.Config.WindowRope is { } windowRope)
+            Compare("rope.sliding_attention_inv_freq", Array.ConvertAll(windowRope.Frequencies, x => (float)x));
         if (expected.Tensors.TryGetValue(prompt + "greedy", out Tensor? greedy))
         {
             List<float[]> rows = [];

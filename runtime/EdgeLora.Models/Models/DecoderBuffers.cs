@@ -117,6 +117,7 @@ internal sealed class DecoderBuffers : IDisposable
         {
             foreach (SequenceSpan sequence in batch.Sequences)
             {
+                rope.Take(sequence);
                 int at = sequence.Start * rope.Pairs;
                 rope.WriteAngles(batch.Positions.Slice(sequence.Start, sequence.Count), sequence.Length, _cos.AsSpan(at), _sin.AsSpan(at));
             }

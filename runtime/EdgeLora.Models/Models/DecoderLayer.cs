@@ -60,6 +60,8 @@ public sealed record DecoderWeights(EmbeddingSite Tokens, EmbeddingSite? Positio
 {
     /// <summary>Row of <see cref="Positions"/> that position 0 has.</summary>
     public int FirstPosition { get; init; }
+    /// <summary>Slopes of attention's biases by position [H]; null: none.</summary>
+    public DeviceTensor? Slopes { get; init; }
     /// <summary>From embeddings to the residual stream [D, E]; null where E is D.</summary>
     public LinearSite? ProjectIn { get; init; }
     /// <summary>From the residual stream to the head [E, D]; null where E is D.</summary>

@@ -34,7 +34,7 @@ public sealed partial class DecoderPass
             _backend.Rope(rows, _config.HeadSize, _pairs, cos, sin, b.K);
         }
         _backend.StoreKeyValues(batch, index, b.K, b.V);
-        AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], _config.Windows[index]);
+        AttentionShape shape = new(_config.Heads, _config.KvHeads, _config.HeadSize, _config.AttentionScales[index], _config.Windows[index], Causal: true, _config.ScoreCap, _weights.Slopes);
         _backend.Attention(batch, index, shape, b.Q, b.Mixed);
         _backend.Linear(batch, layer.O, b.Mixed, b.Delta);
         RunBottlenecks(batch, _firstBottleneck + 2 * index, b.Delta);

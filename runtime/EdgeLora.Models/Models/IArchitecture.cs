@@ -33,6 +33,13 @@ public static class ArchitectureRegistry
         new Olmo2(),
         new StarCoder2(),
         new Phi3(),
+        new Gemma2(),
+        new Gemma3(),
+        new Cohere(),
+        new StableLm(),
+        new GptNeoX(),
+        new Falcon(),
+        new Opt(),
     ];
 
     /// <summary>The architecture of this config. Throws <see cref="ModelFileException"/> naming those that are known.</summary>

@@ -42,7 +42,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
         int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : null;
-        _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads));
+        _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads) { IsConv1D = conv1D });
         return site;
     }
 
@@ -77,6 +77,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         bool old = !_store.Has($"{stored}.weight") && _store.Has($"{stored}.gamma");
         string gains = $"{stored}.{(old ? "gamma" : "weight")}";
         DeviceTensor? gain = heads == 1 ? Take(name, WeightRole.Gain, gains, width) : Take(name, WeightRole.Gain, gains, heads, width);
+        if (backend is null)
+            _asked[^1] = _asked[^1] with { Offset = offset };
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.{(old ? "beta" : "bias")}", width) : null;
         NormSite site = new(name, _sites.Count, gain!, b, epsilon, heads, offset);
         _sites.Add(new(name, Norm: site));
@@ -107,6 +109,15 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         NormSite site = new(name, _sites.Count, gain!, null, epsilon, heads);
         _sites.Add(new(name, Norm: site));
         return site;
+    }
+
+    /// <summary>Numbers that an architecture computes itself, [1, n] on the device; null without one.</summary>
+    public DeviceTensor? Computed(string name, ReadOnlySpan<float> values)
+    {
+        DeviceTensor? tensor = backend?.Allocate(name, DType.F32, new Shape(1, values.Length));
+        if (tensor is not null)
+            backend!.Write(values, tensor, 0);
+        return tensor;
     }
 
     /// <summary>A table [<paramref name="rows"/>, <paramref name="width"/>].</summary>

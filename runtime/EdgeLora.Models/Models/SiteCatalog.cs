@@ -18,7 +18,7 @@ public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite?
     public DeviceTensor? Bias => Linear?.Bias ?? Norm?.Bias;
 
     /// <summary>Whether its checkpoint and its adapters have the weight as GPT-2's Conv1D, [I, O]; in GGUF it is stored [O, I].</summary>
-    public bool IsConv1D => Linear is not null && (Linear.InputMajor || Name.StartsWith("transformer.h.", StringComparison.Ordinal));
+    public bool IsConv1D { get; init; }
 
     /// <summary>How its weight lies against a checkpoint's.</summary>
     public FileLayout WeightLayout => this is { IsConv1D: true, Linear.InputMajor: false } ? new(Turned: true) : RowLayout;

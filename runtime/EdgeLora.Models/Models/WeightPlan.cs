@@ -21,7 +21,8 @@ public enum WeightRole
 /// <param name="Shape">Its shape in a checkpoint.</param>
 /// <param name="Role">What it is to the module.</param>
 /// <param name="StartScale">Factor on initializer_range where a fresh model is made.</param>
-public sealed record PlannedWeight(string Name, string Module, Shape Shape, WeightRole Role, double StartScale = 1);
+/// <param name="Offset">What is added to a gain where it is used: a fresh one is 1 with it.</param>
+public sealed record PlannedWeight(string Name, string Module, Shape Shape, WeightRole Role, double StartScale = 1, float Offset = 0);
 
 /// <summary>All weights of the model that a config describes, as its architecture itself asks for them: no checkpoint is needed.</summary>
 /// <param name="Config">The model's numbers.</param>

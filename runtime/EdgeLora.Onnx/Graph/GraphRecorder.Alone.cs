@@ -41,6 +41,8 @@ internal sealed partial class GraphRecorder
     private string Angles(string name)
     {
         RopeFrequencies rope = name is StepNames.Cos or StepNames.Sin ? _config.Rope! : _config.WindowRope!;
+        if (rope.Long is not null)
+            throw new NotSupportedException("longrope: which factors a text takes depends on its length, which a graph for others cannot say");
         int positions = _config.ContextLength, pairs = rope.Pairs;
         float[] cos = new float[checked(positions * pairs)], sin = new float[cos.Length];
         rope.WriteAngles([.. Enumerable.Range(0, positions)], 0, cos, sin);

@@ -14,6 +14,9 @@ internal sealed partial class GraphRecorder
         SiteShape shape = ShapeOf(site.Index, site.Name);
         // A table of positions is asked with another batch, whose tokens are the positions.
         string ids = StepInput(ReferenceEquals(batch, _batch) ? StepNames.Tokens : StepNames.Positions, OnnxType.Int64, RowDimension);
+        // The recorder's rows stand at position 0: what they ask for is the row that the table begins with.
+        if (!ReferenceEquals(batch, _batch) && batch.Tokens[0] is > 0 and int first)
+            ids = _graph.Node("Add", [ids, Ints([first])], Fresh("positions"));
         int width = site.Table.Columns;
         long count = site.Table.Shape[0];
         string value = PathTensor(site.Index, s => s.Weight, site.Name + ".weight", [count, width], adapter => adapter.Weight) is { } replaced

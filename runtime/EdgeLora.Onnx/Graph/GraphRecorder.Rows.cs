@@ -32,12 +32,15 @@ internal sealed partial class GraphRecorder
     {
         if (!shape.Causal)
             throw new NotSupportedException($"layer {layer}: attention that sees what follows cannot be a GroupQueryAttention");
+        if (shape.Slopes is not null)
+            throw new NotSupportedException($"layer {layer}: biases by position (ALiBi) cannot be said in a graph; expected rotary or learned positions");
         int sequences = Rows, kv = shape.KvHeads * shape.HeadSize, width = shape.Heads * shape.HeadSize;
         string[] queries = Sequences(Value(q), width), keys = Sequences(_keys, kv), values = Sequences(_values, kv), mixed = new string[sequences];
         OnnxAttribute[] attributes =
         [
             ("num_heads", (long)shape.Heads), ("kv_num_heads", (long)shape.KvHeads), ("scale", shape.Scale), ("do_rotary", 0L),
             ("local_window_size", shape.Window > 0 ? shape.Window : -1L),
+            .. shape.Cap > 0 ? (OnnxAttribute[])[("softcap", shape.Cap)] : [],
         ];
         OnnxDimension[] past = [1, shape.KvHeads, "", shape.HeadSize], present = [.. past];
         for (int s = 0; s < sequences; s++)

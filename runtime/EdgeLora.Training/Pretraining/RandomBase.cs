@@ -45,7 +45,7 @@ public static class RandomBase
         if (weight.Role is WeightRole.Linear or WeightRole.Embedding)
             return new RandomTensors(seed).Normal(weight.Shape.Elements, deviation * weight.StartScale);
         float[] values = new float[weight.Shape.Elements];
-        Array.Fill(values, weight.Role == WeightRole.Gain ? 1 : 0);
+        Array.Fill(values, weight.Role == WeightRole.Gain ? 1 - weight.Offset : 0);
         return values;
     }
 }

@@ -23,10 +23,14 @@ public sealed record LinearCase(DType Type, int Inputs, int Outputs, int Rows, b
 }
 
 /// <summary>One attention case.</summary>
-public sealed record AttentionCase(int Heads, int KvHeads, int HeadSize, int Window, int Past, int Rows)
+public sealed record AttentionCase(int Heads, int KvHeads, int HeadSize, int Window, int Past, int Rows, float Cap = 0, bool Alibi = false)
 {
+    /// <summary>The shape, with slopes on <paramref name="backend"/>.</summary>
+    public AttentionShape Shape(IComputeBackend backend, bool causal = true) =>
+        new(Heads, KvHeads, HeadSize, 1 / MathF.Sqrt(HeadSize), Window, causal, Cap, Alibi ? backend.Upload(BackendCases.Stored("slopes", Core.Alibi.Slopes(Heads))) : null);
+
     /// <inheritdoc/>
-    public override string ToString() => $"{Heads}/{KvHeads} heads of {HeadSize}, window {Window}, {Past} + {Rows} tokens";
+    public override string ToString() => $"{Heads}/{KvHeads} heads of {HeadSize}, window {Window}, {Past} + {Rows} tokens{(Cap > 0 ? FormattableString.Invariant($", cap {Cap}") : "")}{(Alibi ? ", ALiBi" : "")}";
 }
 
 /// <summary>The awkward sizes that every backend must get right; shared by the conformance suite, tests and benchmarks.</summary>
@@ -76,6 +80,7 @@ public static class BackendCases
     [
         new(1, 1, 1, 0, 0, 1), new(2, 1, 3, 0, 0, 5), new(4, 2, 31, 0, 7, 3), new(4, 4, 32, 0, 0, 17), new(6, 2, 33, 5, 9, 4),
         new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2), new(2, 1, 40, 0, 250, 30), new(2, 1, 16, 40, 240, 60),
+        new(4, 2, 31, 0, 7, 3, Cap: 0.3f), new(2, 1, 64, 16, 130, 40, Cap: 2), new(6, 6, 4, 0, 40, 1, Alibi: true), new(3, 1, 32, 0, 250, 30, Alibi: true), new(2, 2, 16, 7, 9, 5, Cap: 1, Alibi: true),
     ];
 
     /// <summary>Linear cases whose steps drop inputs, in runs of three rows.</summary>
@@ -130,6 +135,14 @@ public static class BackendCases
         for (int i = 0; i < values.Length; i++)
             values[i] = ((float)random.NextDouble() * 2 - 1) * scale;
         return values;
+    }
+
+    /// <summary>A tensor [1, count] of these numbers.</summary>
+    public static Tensor Stored(string name, ReadOnlySpan<float> values)
+    {
+        ArrayStorage storage = new(values.Length * sizeof(float));
+        MemoryMarshal.AsBytes(values).CopyTo(storage.Writable);
+        return new Tensor(name, DType.F32, new Shape(1, values.Length), storage);
     }
 
     /// <summary>A tensor of random weights stored as <paramref name="type"/>.</summary>

@@ -154,7 +154,7 @@ public static class BackwardCases
             for (int t = 0; t < count; t++)
                 batch.Add(0, SiteTable.Base);
         }
-        AttentionShape shape = new(c.Heads, c.KvHeads, c.HeadSize, 1 / MathF.Sqrt(c.HeadSize), c.Window, causal);
+        AttentionShape shape = c.Shape(b, causal);
         Leaf q = result.Input("q", rows, heads, 0.02, v => scale * v), k = result.Input("k", rows, width, 0.02, v => scale * v), v = result.Input("v", rows, width, 0.02);
         Output y = result.Output(rows, heads);
         result.Forward = () =>

@@ -56,7 +56,7 @@ public static class ForwardCases
         List<float> result = [];
         int total = c.Past + c.Rows;
         float[] keys = BackendCases.Random(5, (long)total * width, scale), values = BackendCases.Random(6, (long)total * width), queries = BackendCases.Random(7, (long)total * q);
-        AttentionShape shape = new(c.Heads, c.KvHeads, c.HeadSize, 1 / MathF.Sqrt(c.HeadSize), c.Window);
+        AttentionShape shape = c.Shape(b);
         List<float> second2 = [];
         for (int past = 0; past < total;)
         {

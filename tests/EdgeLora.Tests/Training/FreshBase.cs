@@ -19,10 +19,10 @@ internal sealed class FreshBase : IDisposable
     /// <summary>model_types of the registry.</summary>
     public static IEnumerable<string> ModelTypes => ArchitectureRegistry.All.SelectMany(a => a.ModelTypes);
 
-    /// <summary>A config that names neither vocab_size nor special tokens: GPT-2 has names of its own, the others share theirs.</summary>
+    /// <summary>A config that names neither vocab_size nor special tokens: GPT-2 has names of its own, the others share theirs; OPT calls one of them otherwise.</summary>
     public static string Config(string modelType, string more = "") => modelType == "gpt2"
         ? $$"""{"model_type": "gpt2", "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64{{more}}}"""
-        : $$"""{"model_type": "{{modelType}}", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64{{more}}}""";
+        : $$"""{"model_type": "{{modelType}}", "hidden_size": 32, "{{(modelType == "opt" ? "ffn_dim" : "intermediate_size")}}": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64{{more}}}""";
 
     public string Path(string name) => System.IO.Path.Combine(_folder, name);
 
