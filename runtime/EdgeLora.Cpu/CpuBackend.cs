@@ -245,15 +245,35 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
         }
     }
 
-    // Brings the weights that the batch's paths use at a site into the order in which products read them, once.
+    // Brings the weights and the steps' B that the batch's paths use at a site into the order in which products read them, once.
     private void Pack(BatchLayout batch, LinearSite site)
     {
-        if (site.InputMajor)
-            return;
-        Pack(site.Weight);
+        if (!site.InputMajor)
+            Pack(site.Weight);
         foreach (RowGroup group in batch.Groups)
-            if (group.Path[site.Index]?.Weight is { } own)
+        {
+            if (group.Path[site.Index] is not { } adapter)
+                continue;
+            if (adapter.Weight is { } own && !site.InputMajor)
                 Pack(own);
+            foreach (LowRankStep step in adapter.Steps)
+                PackColumns(step.B);
+        }
+    }
+
+    private void PackColumns(DeviceTensor b)
+    {
+        if (b is not CpuTensor { Columnwise: null } tensor || tensor.ColumnsToFill() is not { } columns)
+            return;
+        RunRegion(&Fill, (tensor, columns), b.ByteLength);
+        tensor.Fill(columns);
+
+        static void Fill(object context, int part, int parts)
+        {
+            (CpuTensor tensor, PackedColumns columns) = ((CpuTensor, PackedColumns))context;
+            (int first, int last) = WorkerPool.Split(columns.Panels, part, parts);
+            columns.Fill(Pointer.Bytes(tensor), first, last);
+        }
     }
 
     private void Pack(DeviceTensor weight)

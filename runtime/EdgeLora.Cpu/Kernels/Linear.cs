@@ -113,8 +113,8 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         }
     }
 
-    // Outputs that stay together: whole tiles for wide layers and many rows, else panels, or four where there are few, so that all threads get some.
-    private static int Unit(in Product p, int parts) => p.Outputs >= 96 * parts && (p.Packed is null || p.Rows > PackedProduct<O, V>.MostRows) ? 48 : p.Packed is null ? 4 : PackedWeight.Panel;
+    // Outputs that stay together: whole tiles for wide layers and many rows, else panels, of the weight's and of a step's B.
+    private static int Unit(in Product p, int parts) => p.Outputs >= 96 * parts && (p.Packed is null || p.Rows > PackedProduct<O, V>.MostRows) ? 48 : PackedWeight.Panel;
 
     private static int Units(in Product p, int parts) => (p.Outputs + Unit(p, parts) - 1) / Unit(p, parts);
 

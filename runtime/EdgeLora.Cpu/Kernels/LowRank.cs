@@ -63,8 +63,8 @@ internal unsafe struct Finish
 }
 
 /// <summary>
-/// <c>y ← gain ∘ (y + (s·B)·u + s·b)</c> for every step, then <c>y + bias</c>. Lanes are outputs: of B a tile is turned into columns, which for few rows costs less than its bytes. Every element
-/// of (s·B)·u adds its ranks in order, in one sum, however many rows there are.
+/// <c>y ← gain ∘ (y + (s·B)·u + s·b)</c> for every step, then <c>y + bias</c>. Lanes are outputs. B is read as <see cref="PackedColumns"/> has it; where there are none, tiles of it are turned into columns.
+/// Every element of (s·B)·u adds its ranks in order, in one sum, however many rows there are.
 /// </summary>
 internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
@@ -84,13 +84,17 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
         int most = 0, steps = Math.Max(1, finish.Steps), units = (end - start + Tile - 1) / Tile * steps;
         for (int s = 0; s < finish.Steps; s++)
             most = Math.Max(most, PaddedRank(finish.Adapter!.Steps[s].Rank));
+        // Looked up once, not for every tile: B as stored, or its packed form.
+        byte** sources = stackalloc byte*[finish.Steps];
+        for (int s = 0; s < finish.Steps; s++)
+            sources[s] = Packed(finish.Adapter!.Steps[s]) is { } packed ? packed.Data : Pointer.Bytes(finish.Adapter.Steps[s].B);
         float* offset = scratch, tile = offset + 2 * Tile, rows = tile + 8 * Tile, columns = rows + Tile * most;
         // A tile is turned one ahead of its use: what was just stored cannot be loaded in other pieces at once.
         for (int i = 0; i <= units; i++)
         {
             int o = start + i / steps * Tile, s = i % steps;
-            if (i < units && finish.Steps > 0)
-                Columns(finish.Adapter!.Steps[s], o, Math.Min(Tile, end - o), end, columns + i % 2 * Tile * most, rows);
+            if (i < units && finish.Steps > 0 && !(finish.Rows < ManyRows && Packed(finish.Adapter!.Steps[s]) is not null))
+                Columns(finish.Adapter!.Steps[s], sources[s], o, Math.Min(Tile, end - o), end, columns + i % 2 * Tile * most, rows);
             if (i == 0)
                 continue;
             (o, s) = (start + (i - 1) / steps * Tile, (i - 1) % steps);
@@ -110,6 +114,8 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
                 u += (long)finish.PathRows * PaddedRank(finish.Adapter.Steps[before].Rank);
             if (finish.Rows >= ManyRows)
                 Many(finish, o, count, step.Rank, u, rank, columns, tile);
+            else if (Packed(step) is { } packed)
+                Few(finish, o, count, packed, step.Scale, u, rank);
             else
                 Few(finish, o, count, step.Rank, u, rank, columns);
             if (step.OutputBias is not null)
@@ -119,6 +125,70 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
         }
         if (finish.Bias is not null && s + 1 >= finish.Steps)
             Offset(finish, o, count, finish.Bias, 1, offset);
+    }
+
+    private static PackedColumns? Packed(LowRankStep step) => (step.B as CpuTensor)?.Columnwise;
+
+    private static void Few(in Finish finish, int o, int count, PackedColumns b, float scale, float* down, int downStride)
+    {
+        if (b.Type == DType.F32)
+            Few<WeightF32>(finish, o, count, b, scale, down, downStride);
+        else if (b.Type == DType.BF16)
+            Few<WeightBF16>(finish, o, count, b, scale, down, downStride);
+        else
+            Few<WeightF16>(finish, o, count, b, scale, down, downStride);
+    }
+
+    // One row after the other, three panels at a time. The same bits as from columns: s·B is rounded before it is multiplied.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Few<W>(in Finish finish, int o, int count, PackedColumns b, float scale, float* down, int downStride) where W : struct, IWeightType
+    {
+        V factor = O.Broadcast(scale);
+        int rank = b.Rank;
+        long column = PackedColumns.Panel * W.ElementBytes, panel = rank * column;
+        for (int t = 0; t < finish.Rows; t++, down += downStride)
+        {
+            float* y = finish.Y + t * finish.YStride + o;
+            byte* first = b.Data + o / PackedColumns.Panel * panel;
+            int j = 0;
+            for (; j + 3 * PackedColumns.Panel <= count; j += 3 * PackedColumns.Panel, first += 3 * panel)
+                for (int i = 0; i < PackedColumns.Panel; i += O.Count)
+                {
+                    V x = O.Zero, z = O.Zero, v = O.Zero;
+                    byte* at = first;
+                    for (int r = 0; r < rank; r++, at += column)
+                    {
+                        V u = O.Broadcast(down[r]);
+                        // The next tile's lines are fetched while this one is used.
+                        if (i == 0)
+                        {
+                            Lanes.Prefetch(at + 3 * panel);
+                            Lanes.Prefetch(at + 4 * panel);
+                            Lanes.Prefetch(at + 5 * panel);
+                        }
+                        x = O.Fma(O.Multiply(W.Load<O, V>(at, 0, i, factor), factor), u, x);
+                        z = O.Fma(O.Multiply(W.Load<O, V>(at + panel, 0, i, factor), factor), u, z);
+                        v = O.Fma(O.Multiply(W.Load<O, V>(at + 2 * panel, 0, i, factor), factor), u, v);
+                    }
+                    float* to = y + j + i;
+                    O.Store(O.Add(O.Load(to), x), to);
+                    O.Store(O.Add(O.Load(to + PackedColumns.Panel), z), to + PackedColumns.Panel);
+                    O.Store(O.Add(O.Load(to + 2 * PackedColumns.Panel), v), to + 2 * PackedColumns.Panel);
+                }
+            for (; j < count; j += PackedColumns.Panel, first += panel)
+                for (int i = 0; i < PackedColumns.Panel && j + i < count; i += O.Count)
+                {
+                    V x = O.Zero;
+                    byte* at = first;
+                    for (int r = 0; r < rank; r++, at += column)
+                        x = O.Fma(O.Multiply(W.Load<O, V>(at, 0, i, factor), factor), O.Broadcast(down[r]), x);
+                    float* to = y + j + i;
+                    if (j + i + O.Count <= count)
+                        O.Store(O.Add(O.Load(to), x), to);
+                    else
+                        Partial<O, V>.Store(O.Add(Partial<O, V>.Load(to, count - j - i), x), to, count - j - i);
+                }
+        }
     }
 
     // One row after the other, three vectors of outputs at a time.
@@ -179,9 +249,24 @@ internal static unsafe class LowRank<O, V> where O : struct, ILanes<V> where V :
     }
 
     // [rank][Tile]: s·B of some outputs, zeros in the rest of the tile.
-    private static void Columns(LowRankStep step, int o, int count, int end, float* columns, float* rows)
+    private static void Columns(LowRankStep step, byte* b, int o, int count, int end, float* columns, float* rows)
     {
-        byte* source = Pointer.Bytes(step.B) + step.B.Type.Bytes((long)o * step.Rank);
+        if (Packed(step) is { } packed)
+        {
+            V factor = O.Broadcast(step.Scale);
+            byte* panel = b + o / PackedColumns.Panel * packed.PanelBytes;
+            for (int j = 0; j < count; j += PackedColumns.Panel, panel += packed.PanelBytes)
+            {
+                float* from = (float*)panel;
+                if (packed.Type != DType.F32)
+                    Widen<O, V>.Run(packed.Type, panel, from = rows, step.Rank * PackedColumns.Panel);
+                for (int r = 0; r < step.Rank; r++)
+                    for (int i = 0; i < PackedColumns.Panel; i += O.Count)
+                        O.Store(O.Multiply(O.Load(from + r * PackedColumns.Panel + i), factor), columns + r * Tile + j + i);
+            }
+            return;
+        }
+        byte* source = b + step.B.Type.Bytes((long)o * step.Rank);
         // The next tile's rows are fetched while these are used.
         byte* next = source + step.B.Type.Bytes((long)count * step.Rank), last = next + step.B.Type.Bytes((long)Math.Min(Tile, end - o - count) * step.Rank);
         for (; next < last; next += 64)

@@ -169,6 +169,7 @@ public sealed class BenchTests : IDisposable
     [Theory]
     [InlineData("--shape 7b", "7b", "15m, 135m, 0.5b, 1b")]
     [InlineData("--type q4_k", "q4_k", "f32, bf16, f16, q8_0, q4_0")]
+    [InlineData("--adapter-type q8_0", "q8_0", "f32, bf16, f16")]
     [InlineData("--device abacus", "abacus", "vulkan:N")]
     [InlineData("--device cpu,abacus", "abacus", "vulkan:N")]
     [InlineData("--model x --shape 15m", "--model", "--shape")]
@@ -189,7 +190,7 @@ public sealed class BenchTests : IDisposable
     public void A_random_model_opens_as_the_type_it_was_asked_for_and_takes_the_adapters(DType type)
     {
         LlamaShape shape = new("small", 64, 96, 2, 4, 2, 128);
-        using BenchSubject subject = BenchSubject.Of(shape, type);
+        using BenchSubject subject = BenchSubject.Of(shape, type, DType.F32);
         using (MeasuredModel measured = new(subject, "cpu", 1, CancellationToken.None))
         {
             Assert.All(measured.Model.Sites.Sites.Where(s => s.Linear is not null), s => Assert.Equal(type, s.Linear!.Weight.Type));

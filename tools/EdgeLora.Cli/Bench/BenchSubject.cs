@@ -9,9 +9,16 @@ internal sealed class BenchSubject : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-bench-").FullName;
     private bool _written;
 
-    private BenchSubject(string name, string? path) => (Name, Path) = (name, path ?? System.IO.Path.Combine(_folder, "model"));
+    private readonly DType _adapterType;
 
-    /// <summary>The shape's name, or the path that was given.</summary>
+    private BenchSubject(string name, string? path, DType adapterType)
+    {
+        _adapterType = adapterType;
+        Name = adapterType == DType.F32 ? name : $"{name}, adapters {adapterType}";
+        Path = path ?? System.IO.Path.Combine(_folder, "model");
+    }
+
+    /// <summary>The shape's name, or the path that was given, and how the adapters are stored where it is not F32.</summary>
     public string Name { get; }
 
     /// <summary>What a host opens.</summary>
@@ -21,12 +28,12 @@ internal sealed class BenchSubject : IDisposable
     public string Adapters => System.IO.Path.Combine(_folder, "adapters");
 
     /// <summary>A given model or tree.</summary>
-    public static BenchSubject Of(string modelOrTree) => new(modelOrTree, modelOrTree);
+    public static BenchSubject Of(string modelOrTree, DType adapterType) => new(modelOrTree, modelOrTree, adapterType);
 
     /// <summary>Writes a random base; <paramref name="gguf"/>: as GGUF whatever its type, for who reads nothing else.</summary>
-    public static BenchSubject Of(LlamaShape shape, DType type, bool gguf = false)
+    public static BenchSubject Of(LlamaShape shape, DType type, DType adapterType, bool gguf = false)
     {
-        BenchSubject subject = new(shape.Name, null);
+        BenchSubject subject = new(shape.Name, null, adapterType);
         try
         {
             Directory.CreateDirectory(subject.Path);
@@ -49,7 +56,7 @@ internal sealed class BenchSubject : IDisposable
     {
         if (_written)
             return;
-        RandomTree.Write(Adapters, sites, cancellation);
+        RandomTree.Write(Adapters, sites, _adapterType, cancellation);
         _written = true;
     }
 

@@ -30,8 +30,8 @@ internal static class RandomTree
     /// <summary>Four nodes of one kind, none on the path of another.</summary>
     public static IReadOnlyList<string> Siblings { get; } = ["all1", "beside2", "beside3", "beside4"];
 
-    /// <summary>Writes them for the base that <paramref name="sites"/> are of.</summary>
-    public static void Write(string folder, SiteCatalog sites, CancellationToken cancellation)
+    /// <summary>Writes them for the base that <paramref name="sites"/> are of, their tensors as <paramref name="type"/>.</summary>
+    public static void Write(string folder, SiteCatalog sites, DType type, CancellationToken cancellation)
     {
         IReadOnlyList<(string Module, int Outputs, int Inputs)> layers = RandomAdapter.LayersOf(sites);
         bool conv1D = sites.Sites.Any(s => s.IsConv1D);
@@ -42,7 +42,7 @@ internal static class RandomTree
         foreach ((string node, int rank, IReadOnlyList<string>? modules) in nodes)
         {
             cancellation.ThrowIfCancellationRequested();
-            RandomAdapter.Write(Path.Combine(folder, node), layers.Where(l => modules is null || modules.Any(m => l.Module.EndsWith("." + m, StringComparison.Ordinal))), rank, seed += 10_000, conv1D);
+            RandomAdapter.Write(Path.Combine(folder, node), layers.Where(l => modules is null || modules.Any(m => l.Module.EndsWith("." + m, StringComparison.Ordinal))), rank, seed += 10_000, conv1D, type);
         }
     }
 }

@@ -13,6 +13,7 @@ namespace EdgeLora.Cli.Verbs;
 internal static class BenchVerb
 {
     private static readonly DType[] s_types = [DType.F32, DType.BF16, DType.F16, DType.Q8_0, DType.Q4_0];
+    private static readonly DType[] s_adapterTypes = [DType.F32, DType.BF16, DType.F16];
 
     /// <summary>Whether a command line names this verb.</summary>
     public static bool IsNamed(string[] args) => args is ["bench", ..];
@@ -33,6 +34,7 @@ internal static class BenchVerb
         Option<string?> model = new("--model") { Description = "A model or a tree, measured under random adapters and, of a tree, at up to eight of its own nodes. Default: none.", HelpName = "folder" };
         Option<string?> shape = new("--shape") { Description = $"A random model of a standard shape: {Names(LlamaShape.Standard.Select(s => s.Name))}. Default: 135m; with --quick 15m.", HelpName = "shape" };
         Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0.", HelpName = "type" };
+        Option<string> adapterType = new("--adapter-type") { Description = $"How the random adapters are stored, in their files and in memory: {Names(s_adapterTypes.Select(Name))}. Default: f32.", DefaultValueFactory = _ => "f32", HelpName = "type" };
         Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
         Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least, however long they take. Default: 60; with --quick 8, and no more than 22 with the warm-up.", HelpName = "seconds" };
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
@@ -62,15 +64,20 @@ internal static class BenchVerb
         });
         type.Validators.Add(r =>
         {
-            if (r.GetValueOrDefault<string?>() is { } name && Type(name) is null)
+            if (r.GetValueOrDefault<string?>() is { } name && Type(s_types, name) is null)
                 r.AddError($"--type {name}: expected {Names(s_types.Select(Name))}");
+        });
+        adapterType.Validators.Add(r =>
+        {
+            if (Type(s_adapterTypes, r.GetValueOrDefault<string>()) is null)
+                r.AddError($"--adapter-type {r.GetValueOrDefault<string>()}: expected {Names(s_adapterTypes.Select(Name))}");
         });
         seconds.Validators.Add(r =>
         {
             if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
                 r.AddError("--seconds: expected 0..86400");
         });
-        foreach (Option option in (Option[])[devices, threads, model, shape, type, quick, seconds, json, archive, html, peer])
+        foreach (Option option in (Option[])[devices, threads, model, shape, type, adapterType, quick, seconds, json, archive, html, peer])
             command.Add(option);
         command.Add(BenchCompareVerb.Create(io));
         command.SetAction((result, cancellation) => Task.Run(() =>
@@ -87,7 +94,8 @@ internal static class BenchVerb
                 settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds, LimitSeconds = double.PositiveInfinity };
             string[] named = Split(result.GetValue(devices));
             LlamaBench? other = result.GetValue(peer) is { } program ? new(program, result.GetValue(threads)) : null;
-            using BenchSubject subject = given is not null ? BenchSubject.Of(given) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(result.GetValue(type) ?? "q8_0")!.Value, gguf: other is not null);
+            DType adapters = Type(s_adapterTypes, result.GetRequiredValue(adapterType))!.Value;
+            using BenchSubject subject = given is not null ? BenchSubject.Of(given, adapters) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(s_types, result.GetValue(type) ?? "q8_0")!.Value, adapters, gguf: other is not null);
             bool line = result.GetResult(json) is not null && result.GetValue(json) is null;
             BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), other, result.GetValue(quick), tables: !line, cancellation);
             if (line)
@@ -140,7 +148,7 @@ internal static class BenchVerb
 
     private static LlamaShape? Shape(string name) => LlamaShape.Standard.FirstOrDefault(s => s.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
-    private static DType? Type(string name) => s_types.Select(t => (DType?)t).FirstOrDefault(t => Name(t!.Value).Equals(name, StringComparison.OrdinalIgnoreCase));
+    private static DType? Type(DType[] types, string? name) => types.Select(t => (DType?)t).FirstOrDefault(t => Name(t!.Value).Equals(name, StringComparison.OrdinalIgnoreCase));
 
     private static string Name(DType type) => type.ToString().ToLowerInvariant();
 
