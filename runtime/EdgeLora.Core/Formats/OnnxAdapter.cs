@@ -12,7 +12,7 @@ namespace EdgeLora.Core;
 /// Parameter   0 name string   1 dims [int64]   2 data_type int (ONNX's numbers: 1 float, 10 float16, 16 bfloat16, …)   3 raw_data [ubyte]
 /// </code>
 /// The schema asks for raw_data on multiples of 8; ONNX Runtime's own writer keeps multiples of 4 only. A version of 0 may be absent. What the tensors mean is not part of the format: see
-/// <see cref="OnnxLowRank"/>. Source: microsoft/onnxruntime, onnxruntime/lora/adapter_format/adapter_schema.fbs.
+/// <see cref="OnnxLowRank"/>. onnxruntime-genai's forerunner of July 2024 (<c>.fb</c>, "GAIL") has the same parameters, in the root's field 1, and no versions but the format's; it is read too. Source: microsoft/onnxruntime, onnxruntime/lora/adapter_format/adapter_schema.fbs.
 /// </summary>
 public sealed class OnnxAdapter : IDisposable
 {
@@ -39,6 +39,8 @@ public sealed class OnnxAdapter : IDisposable
 
     private static ReadOnlySpan<byte> Identifier => "TORT"u8;
 
+    private static ReadOnlySpan<byte> ForerunnerIdentifier => "GAIL"u8;
+
     /// <summary>The tensors, mapped, in file order.</summary>
     public TensorFile File { get; }
 
@@ -56,10 +58,13 @@ public sealed class OnnxAdapter : IDisposable
         {
             if (file.Length > int.MaxValue)
                 throw new ModelFileException(path, $"{file.Length} bytes; the format has less than 2 GiB");
-            FlatTable root = FlatTable.Root(file.Bytes(0, (int)file.Length), path, "Adapter", Identifier);
+            ReadOnlySpan<byte> bytes = file.Bytes(0, (int)file.Length);
+            bool forerunner = bytes.Length >= 8 && bytes[4..].StartsWith(ForerunnerIdentifier);
+            FlatTable root = FlatTable.Root(bytes, path, "Adapter", forerunner ? ForerunnerIdentifier : Identifier);
             if (root.Int(0, "format_version") is int version && version != FormatVersion)
                 throw new ModelFileException(path, $"format_version: expected {FormatVersion}, found {version}");
-            return new(new(path, Place(path, file, root), new Dictionary<string, string>(), [file]), root.Int(1, "adapter_version"), root.Int(2, "model_version"));
+            return forerunner ? new(new(path, Place(path, file, root, 1), new Dictionary<string, string>(), [file]), 0, 0)
+                : new(new(path, Place(path, file, root, 3), new Dictionary<string, string>(), [file]), root.Int(1, "adapter_version"), root.Int(2, "model_version"));
         }
         catch
         {
@@ -106,11 +111,11 @@ public sealed class OnnxAdapter : IDisposable
     /// <summary>Unmaps the file.</summary>
     public void Dispose() => File.Dispose();
 
-    private static Dictionary<string, Tensor> Place(string path, MappedFile file, FlatTable root)
+    private static Dictionary<string, Tensor> Place(string path, MappedFile file, FlatTable root, int field)
     {
         FaultList faults = new(path);
         Dictionary<string, Tensor> tensors = [];
-        int start = root.VectorStart(3, "parameters", 4, out int count);
+        int start = root.VectorStart(field, "parameters", 4, out int count);
         long bytes = 0;
         for (int i = 0; i < count; i++)
         {

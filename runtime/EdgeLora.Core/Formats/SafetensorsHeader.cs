@@ -40,6 +40,9 @@ internal sealed class SafetensorsHeader(FaultList faults)
 
     private void ReadMetadata(ref Utf8JsonReader reader)
     {
+        // MLX writes null where there is none, and the library takes it.
+        if (reader.TokenType == JsonTokenType.Null)
+            return;
         if (reader.TokenType != JsonTokenType.StartObject)
         {
             faults.Add($"__metadata__: expected an object of strings, found {reader.TokenType}");

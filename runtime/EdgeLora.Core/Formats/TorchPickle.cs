@@ -43,6 +43,9 @@ public static class TorchPickle
         }
     }
 
+    /// <summary>Writes tensors under their names as torch.save writes a state dict; atomic. Throws <see cref="ArgumentException"/> for types or names that it does not have, or 4 GiB.</summary>
+    public static void Write(string path, IReadOnlyList<Tensor> tensors, CancellationToken cancellation = default) => TorchPickleWriter.Write(path, tensors, cancellation);
+
     private static ModelFileException NoZip(string path, MappedFile file)
     {
         // A bare pickle is refused either way; looking into it tells a hostile one from an old one.

@@ -93,6 +93,21 @@ public sealed class Tensor
         return new(Name, Type, Shape, storage);
     }
 
+    /// <summary>This matrix itself, or a copy of <paramref name="shape"/> with it at the top left and zeros around; what lies outside is cut off. Of an unblocked type.</summary>
+    public Tensor Resized(Shape shape)
+    {
+        if (Shape.Rank != 2 || shape.Rank != 2 || Type.BlockSize() > 1)
+            throw new InvalidOperationException($"{Name}: {Type} {Shape} is no matrix of single elements");
+        if (shape == Shape)
+            return this;
+        int size = Type.BlockBytes(), from = Shape.Columns * size, to = shape.Columns * size, copied = Math.Min(from, to);
+        ArrayStorage storage = new(checked((int)Type.Bytes(shape.Elements)));
+        ReadOnlySpan<byte> source = Bytes;
+        for (int r = 0; r < Math.Min(Shape[0], shape[0]); r++)
+            source.Slice(r * from, copied).CopyTo(storage.Writable[(r * to)..]);
+        return new(Name, Type, shape, storage);
+    }
+
     /// <summary>Widens every element to F32 (exact for F16, BF16; integers and F64 are converted; quantised types are what <see cref="Dequantize"/> says).</summary>
     public float[] ToFloats()
     {

@@ -14,7 +14,8 @@ internal static class AdapterConversion
     /// <summary>Converts, or returns null where the source is no adapter.</summary>
     public static ConvertResult? Run(ConvertRequest request, CancellationToken cancellation)
     {
-        if (AdapterFormats.Find(request.Source) is not { } from)
+        // The bare tensors of a pickle are asked for by the target's name.
+        if (AdapterFormats.Find(request.Source) is not { } from || from is LoralibFormat && request.To is null && request.TargetHas(".safetensors"))
             return null;
         AdapterFileFormat to = Target(request);
         AdapterOptions options = new()
@@ -23,17 +24,20 @@ internal static class AdapterConversion
             Base = request.Base is { } path && !DiffusionBase.IsOne(path) ? BaseOf(path) : null,
             Modules = request.Base is { } diffusion && DiffusionBase.IsOne(diffusion) ? DiffusionBase.Modules(diffusion) : null,
             WithoutEmbeddings = request.WithoutEmbeddings,
+            EnabledParts = request.EnableLora is { } parts ? PartsOf(parts) : null,
             Type = TypeOf(request.Type),
             Fold = request.Fold,
             Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
         };
         using PeftAdapter adapter = AdapterFormats.Read(request.Source, options);
-        to.Judge(adapter, options).Demand(request.Source, options.Fold);
+        AdapterVerdict verdict = to.Judge(adapter, options);
+        verdict.Demand(request.Source, options.Fold);
         if (to.Extension is null)
             OutputFolder.Write(request.Target, folder => to.Write(adapter, folder, options, cancellation));
         else
             to.Write(adapter, request.Target, options, cancellation);
-        return new($"an adapter as {to.Title}", ("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count));
+        string folded = verdict.Folds.Count > 0 ? ", scales folded into B" : "";
+        return new(string.Join("; ", [$"an adapter as {to.Title}{folded}", .. verdict.Notes]), ("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", verdict.Notes));
     }
 
     private static AdapterFileFormat Target(ConvertRequest request)
@@ -46,6 +50,13 @@ internal static class AdapterConversion
         to ??= AdapterFormats.Peft;
         return to.Writes ? to : throw new UsageException($"{to.Name} is read, not written; an adapter becomes one of {Targets}");
     }
+
+    private static bool[] PartsOf(string text) => Array.ConvertAll(text.Split(','), p => p.Trim().ToLowerInvariant() switch
+    {
+        "true" or "1" => true,
+        "false" or "0" => false,
+        _ => throw new UsageException($"--enable-lora {text}: expected true or false for each part, with commas between"),
+    });
 
     private static DType? TypeOf(string? name)
     {

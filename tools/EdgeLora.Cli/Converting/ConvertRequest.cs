@@ -20,6 +20,9 @@ internal sealed record ConvertRequest(string Source, string Target)
     /// <summary><c>--alpha</c>.</summary>
     public double? Alpha { get; init; }
 
+    /// <summary><c>--enable-lora</c>: true,false,true.</summary>
+    public string? EnableLora { get; init; }
+
     /// <summary><c>--base</c>: a model folder or .gguf file.</summary>
     public string? Base { get; init; }
 

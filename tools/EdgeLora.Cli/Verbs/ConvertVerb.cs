@@ -17,6 +17,7 @@ internal static class ConvertVerb
         Option<string?> type = new("--type") { Description = "How tensors are stored: f32, f16 or bf16. Default: as they are.", HelpName = "type" };
         Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once. Without it that is refused." };
         Option<double?> alpha = new("--alpha") { Description = "alpha of an adapter whose file does not hold it.", HelpName = "number" };
+        Option<string?> enable = new("--enable-lora") { Description = "Which parts of loralib's merged layers have pairs, as true,false,true, where the file leaves it open.", HelpName = "parts" };
         Option<string?> model = new("--base")
         {
             Description = "Base model, where a format's names or row order depend on it: a folder or .gguf; for kohya files a diffusers UNet or transformer (folder or .safetensors) or a .txt of module names.",
@@ -27,7 +28,7 @@ internal static class ConvertVerb
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        foreach (Option option in new Option[] { format, type, fold, alpha, model, bare, tokenizer, json })
+        foreach (Option option in new Option[] { format, type, fold, alpha, enable, model, bare, tokenizer, json })
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -37,6 +38,7 @@ internal static class ConvertVerb
                 Type = result.GetValue(type),
                 Fold = result.GetValue(fold),
                 Alpha = result.GetValue(alpha),
+                EnableLora = result.GetValue(enable),
                 Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,
                 WithoutEmbeddings = result.GetValue(bare),
                 Tokenizer = result.GetValue(tokenizer),

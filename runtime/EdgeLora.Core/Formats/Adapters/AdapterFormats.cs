@@ -9,7 +9,7 @@ public static class AdapterFormats
     /// <summary>Every format. A configuration with tensors beside it stands before a container.</summary>
     public static IReadOnlyList<AdapterFileFormat> All { get; } =
     [
-        Peft, new EdgeFormat(), new OnnxFormat(), new GgufFormat(),
+        new MlxFormat(), new PeftBinaryFormat(), Peft, new EdgeFormat(), new OnnxFormat(), new GgufFormat(), new GenAiFormat(), new LoralibFormat(),
         new KohyaFormat(), new CloneofsimoFormat(), new DiffusersFormat(metadata: false), new DiffusersFormat(metadata: true),
     ];
 

@@ -9,6 +9,9 @@ public sealed record AdapterOptions
     /// <summary>alpha, for formats whose files do not hold it.</summary>
     public double? Alpha { get; init; }
 
+    /// <summary>Which parts of loralib's merged layers have pairs, for files that leave it open; null: not told.</summary>
+    public bool[]? EnabledParts { get; init; }
+
     /// <summary>The base, for formats whose names or row order depend on it.</summary>
     public AdapterBase? Base { get; init; }
 

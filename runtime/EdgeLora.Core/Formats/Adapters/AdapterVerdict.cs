@@ -8,6 +8,9 @@ public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<s
     /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order are in its way.</summary>
     public static AdapterVerdict OfNeutral(PeftAdapter adapter) => new([], adapter.RowFault is { } fault ? [fault] : []);
 
+    /// <summary>What is worth knowing and no reason against it: facts that are left behind.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>Whether every number stays what it is.</summary>
     public bool IsExact => Folds.Count == 0 && Refusals.Count == 0;
 

@@ -64,7 +64,7 @@ public sealed class GgufFormat : AdapterFileFormat
                 FanInFanOut = architecture == "gpt2",
             };
             Dictionary<string, string> texts = s_texts.Where(file.Metadata.ContainsKey).ToDictionary(k => k, k => file.GetString(k));
-            PeftAdapter adapter = PeftAdapter.From(path, config, new TensorFile(path, tensors, texts, [new Owner(file)]));
+            PeftAdapter adapter = PeftAdapter.From(path, config, new TensorFile(path, tensors, texts, [new TensorFileOwner(file)]));
             adapter.RowOrder = architecture;
             return options.Base is { } model ? GgufRows.ToCheckpoint(adapter, model) : adapter;
         }
@@ -220,15 +220,5 @@ public sealed class GgufFormat : AdapterFileFormat
         string found = file.GetString(key, "nothing");
         if (found != expected)
             throw new ModelFileException(file.FilePath, $"key '{key}': expected {expected}, found {found}");
-    }
-
-    // The file's mapping lives as long as the tensors that look into it.
-    private sealed class Owner(GgufFile file) : TensorStorage
-    {
-        public override long Length => 0;
-
-        public override ReadOnlySpan<byte> Bytes(long offset, int length) => throw new InvalidOperationException("holds no bytes of its own");
-
-        public override void Dispose() => file.Dispose();
     }
 }

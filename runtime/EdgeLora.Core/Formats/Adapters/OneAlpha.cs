@@ -9,9 +9,10 @@ internal static class OneAlpha
     /// <summary>alpha, so that alpha/rank is the scale of as many pairs as can be, and what is left over for each.</summary>
     /// <param name="pairs">At least one.</param>
     /// <param name="isSingle">Whether the file stores alpha as F32.</param>
-    public static (double Alpha, double[] Left) OverRank(IReadOnlyList<LowRankPair> pairs, bool isSingle)
+    /// <param name="given">alpha, where it is settled already.</param>
+    public static (double Alpha, double[] Left) OverRank(IReadOnlyList<LowRankPair> pairs, bool isSingle, double? given = null)
     {
-        double alpha = Common(pairs, p => PairConfig.AlphaOf(p.Scale, p.Rank), isSingle);
+        double alpha = given ?? Common(pairs, p => PairConfig.AlphaOf(p.Scale, p.Rank), isSingle);
         return (alpha, [.. pairs.Select(p => Left(p.Scale, alpha / p.Rank))]);
     }
 
