@@ -6,6 +6,9 @@ namespace EdgeLora.Tests.Adapters;
 /// <summary>Every adapter of ../shared/fixtures/peft and ../shared/data/lora-adapters through every format: bit for bit where the format holds it, within rounding where a scale is folded, refused by name where it cannot.</summary>
 public sealed class RoundTripTests : IDisposable
 {
+    // Those of language models.
+    private static readonly string[] s_formats = ["peft", "peft_bin", "elora", "gguf", "mlx", "onnx_adapter", "loralib"];
+
     private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-roundtrip-").FullName;
 
     public static TheoryData<string> Adapters => new(SharedFolder.Folders("fixtures/peft").Where(n => n != "bases").Select(n => "fixtures/peft/" + n)
@@ -34,7 +37,7 @@ public sealed class RoundTripTests : IDisposable
                 continue;
             }
             using (source)
-                held += AdapterFormats.All.Count(f => f.Writes && Check(source, f, options));
+                held += s_formats.Count(f => Check(source, AdapterFormats.Named(f)!, options));
         }
         if (!s_methods.Any(m => name.Contains(m, StringComparison.Ordinal)))
             Assert.True(held >= 2, $"only {held} formats hold it");
