@@ -101,7 +101,26 @@ public sealed class GgufFile : IDisposable
     /// Throws <see cref="ArgumentException"/> for a value or tensor that the format cannot hold.
     /// </summary>
     public static void Write(string path, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<Tensor> tensors) =>
-        GgufWriter.Write(path, metadata, tensors);
+        GgufWriter.Write(path, metadata, [.. tensors.Select(TensorOutput.Same)], null, default);
+
+    /// <summary>
+    /// As the other, with tensors converted and put in order on their way, in constant memory but for sources that are computed. Throws <see cref="OverflowException"/> for numbers that a type cannot hold,
+    /// <see cref="OperationCanceledException"/>; then nothing is left behind.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="metadata">Keys and values, in order.</param>
+    /// <param name="tensors">In order.</param>
+    /// <param name="written">Told the bytes of tensors written so far.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public static void Write(string path, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<TensorOutput> tensors, Action<long>? written = null, CancellationToken cancellation = default) =>
+        GgufWriter.Write(path, metadata, tensors, written, cancellation);
+
+    /// <summary>
+    /// As <see cref="Write(string, IEnumerable{KeyValuePair{string, object}}, IReadOnlyList{TensorOutput}, Action{long}?, CancellationToken)"/>, split into <c>stem-00001-of-0000N.gguf</c>, … of about
+    /// <paramref name="pieceBytes"/>. Gives the paths; the first opens them all.
+    /// </summary>
+    public static IReadOnlyList<string> WriteSplit(string stem, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<TensorOutput> tensors, long pieceBytes, Action<long>? written = null, CancellationToken cancellation = default) =>
+        GgufWriter.WriteSplit(stem, metadata, tensors, pieceBytes, written, cancellation);
 
     /// <summary>True when there is a tensor of this name.</summary>
     public bool Contains(string name) => _infos.ContainsKey(name);

@@ -7,10 +7,10 @@ internal static class GgufWriter
 {
     private const int DefaultAlignment = 32;
 
-    public static void Write(string path, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<Tensor> tensors)
+    public static void Write(string path, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<TensorOutput> tensors, Action<long>? written, CancellationToken cancellation)
     {
         KeyValuePair<string, object>[] pairs = [.. metadata];
-        int alignment = Array.Find(pairs, p => p.Key == "general.alignment").Value is uint given ? checked((int)given) : DefaultAlignment;
+        int alignment = AlignmentOf(pairs);
         AtomicFile.Write(path, stream =>
         {
             using BinaryWriter writer = new(stream, Encoding.UTF8, leaveOpen: true);
@@ -25,20 +25,64 @@ internal static class GgufWriter
                 Value(writer, key, value);
             }
             Describe(writer, tensors, alignment);
-            foreach (Tensor tensor in tensors)
+            using TensorCopier copier = new(stream, written, cancellation);
+            foreach (TensorOutput tensor in tensors)
             {
                 Pad(writer, alignment);
-                writer.Write(tensor.Bytes);
+                copier.Write(tensor);
             }
             Pad(writer, alignment);
         });
     }
 
-    private static void Describe(BinaryWriter writer, IReadOnlyList<Tensor> tensors, int alignment)
+    /// <summary>
+    /// Writes <c>stem-00001-of-0000N.gguf</c> and so on, each but a single larger tensor's at most <paramref name="pieceBytes"/> of tensors; the other metadata lies in the first, which is
+    /// written last: without it no piece opens. Gives the paths.
+    /// </summary>
+    public static IReadOnlyList<string> WriteSplit(string stem, IEnumerable<KeyValuePair<string, object>> metadata, IReadOnlyList<TensorOutput> tensors, long pieceBytes, Action<long>? written, CancellationToken cancellation)
+    {
+        List<List<TensorOutput>> pieces = [[]];
+        long held = 0;
+        foreach (TensorOutput tensor in tensors)
+        {
+            if (held > 0 && held + tensor.ByteLength > pieceBytes)
+            {
+                pieces.Add([]);
+                held = 0;
+            }
+            pieces[^1].Add(tensor);
+            held += tensor.ByteLength;
+        }
+        string[] paths = [.. Enumerable.Range(1, pieces.Count).Select(i => new GgufPieceName(stem, i, pieces.Count).PathOf(i))];
+        long before = 0;
+        try
+        {
+            for (int i = pieces.Count - 1; i >= 0; i--)
+            {
+                KeyValuePair<string, object>[] split =
+                    [new("split.no", (ushort)i), new("split.count", (ushort)pieces.Count), new("split.tensors.count", tensors.Count)];
+                long start = before;
+                Write(paths[i], i == 0 ? [.. metadata, .. split] : split, pieces[i], done => written?.Invoke(start + done), cancellation);
+                before += pieces[i].Sum(t => t.ByteLength);
+            }
+        }
+        catch
+        {
+            foreach (string path in paths.Skip(1))
+                File.Delete(path);
+            throw;
+        }
+        return paths;
+    }
+
+    private static int AlignmentOf(KeyValuePair<string, object>[] pairs) =>
+        Array.Find(pairs, p => p.Key == "general.alignment").Value is uint given ? checked((int)given) : DefaultAlignment;
+
+    private static void Describe(BinaryWriter writer, IReadOnlyList<TensorOutput> tensors, int alignment)
     {
         HashSet<string> names = [];
         long offset = 0;
-        foreach (Tensor tensor in tensors)
+        foreach (TensorOutput tensor in tensors)
         {
             if (tensor.Name.Length == 0 || !names.Add(tensor.Name))
                 throw new ArgumentException($"tensor '{tensor.Name}' has no name of its own");

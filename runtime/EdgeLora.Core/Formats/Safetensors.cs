@@ -60,12 +60,16 @@ public static class Safetensors
     /// streamed: memory stays constant. Throws <see cref="ArgumentException"/> for a name given twice or a type that the format does not have,
     /// <see cref="OperationCanceledException"/> between two tensors, with nothing left behind.
     /// </summary>
-    public static void Write(string path, IEnumerable<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null, CancellationToken cancellation = default)
+    public static void Write(string path, IEnumerable<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null, CancellationToken cancellation = default) =>
+        Write(path, tensors.Select(TensorOutput.Same), metadata, null, cancellation);
+
+    /// <summary>As the other, with tensors converted and put in order on their way; <paramref name="written"/> is told the bytes of tensors written so far. Throws <see cref="OverflowException"/> for numbers that a type cannot hold.</summary>
+    public static void Write(string path, IEnumerable<TensorOutput> tensors, IReadOnlyDictionary<string, string>? metadata, Action<long>? written, CancellationToken cancellation)
     {
-        List<Tensor> ordered = [.. tensors];
+        List<TensorOutput> ordered = [.. tensors];
         ordered.Sort((a, b) => Rank(a.Name, a.Type) != Rank(b.Name, b.Type) ? Rank(b.Name, b.Type).CompareTo(Rank(a.Name, a.Type)) : string.CompareOrdinal(a.Name, b.Name));
         HashSet<string> names = ["__metadata__"];
-        foreach (Tensor tensor in ordered)
+        foreach (TensorOutput tensor in ordered)
             if (!names.Add(tensor.Name))
                 throw new ArgumentException($"{tensor.Name}: the name is given twice or is reserved");
         ArrayBufferWriter<byte> header = Header(ordered.Select(t => (t.Name, t.Type, t.Shape)), metadata);
@@ -75,15 +79,13 @@ public static class Safetensors
         {
             stream.Write(length);
             stream.Write(header.WrittenSpan);
-            foreach (Tensor tensor in ordered)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                stream.Write(tensor.Bytes);
-            }
+            using TensorCopier copier = new(stream, written, cancellation);
+            foreach (TensorOutput tensor in ordered)
+                copier.Write(tensor);
         });
     }
 
-    /// <summary>Bytes of the file that <see cref="Write"/> makes of such tensors, without writing it.</summary>
+    /// <summary>Bytes of the file that <see cref="Write(string, IEnumerable{Tensor}, IReadOnlyDictionary{string, string}?, CancellationToken)"/> makes of such tensors, without writing it.</summary>
     public static long FileLength(IReadOnlyCollection<(string Name, DType Type, Shape Shape)> tensors, IReadOnlyDictionary<string, string>? metadata = null) =>
         8 + Header(tensors.OrderByDescending(t => Rank(t.Name, t.Type)).ThenBy(t => t.Name, StringComparer.Ordinal), metadata).WrittenCount + tensors.Sum(t => t.Type.Bytes(t.Shape.Elements));
 

@@ -44,6 +44,19 @@ public sealed class Tensor
     /// <summary>The mapped file that the bytes lie in, and from which byte on; null where they lie in memory alone.</summary>
     public (string Path, long Offset)? Place => _storage is MappedFile { IsMapped: true } file ? (file.FilePath, _offset) : null;
 
+    /// <summary>Whether the bytes are made anew each time they are asked for.</summary>
+    public bool IsComputed => _storage is ComputedStorage;
+
+    /// <summary>The same tensor, computed once and held in memory where it is computed.</summary>
+    public Tensor Held()
+    {
+        if (!IsComputed)
+            return this;
+        ArrayStorage storage = new(checked((int)ByteLength));
+        Bytes.CopyTo(storage.Writable);
+        return new(Name, Type, Shape, storage);
+    }
+
     /// <summary>The stored bytes.</summary>
     public ReadOnlySpan<byte> Bytes => _storage.Bytes(_offset, (int)ByteLength);
 

@@ -33,6 +33,19 @@ internal sealed class CharacterMap
 
     public bool IsEmpty => _units.Length == 0;
 
+    /// <summary>The map as a file holds it; empty where there is none.</summary>
+    public byte[] ToBytes()
+    {
+        if (IsEmpty)
+            return [];
+        byte[] data = new byte[4 + 4 * _units.Length + _texts.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(data, 4 * _units.Length);
+        for (int i = 0; i < _units.Length; i++)
+            BinaryPrimitives.WriteUInt32LittleEndian(data.AsSpan(4 + 4 * i), _units[i]);
+        _texts.CopyTo(data, 4 + 4 * _units.Length);
+        return data;
+    }
+
     /// <summary>The replacement for the shortest key that <paramref name="text"/> starts with, or null.</summary>
     public int[]? First(ReadOnlySpan<byte> text) => Search(text, longest: false, out _);
 

@@ -30,7 +30,8 @@ internal static class PreTokenizerNames
     /// <summary>True where texts begin with bos unless the file says otherwise.</summary>
     public static bool AddsBos(string name) => name is "llama3" or "llama-v3" or "llama-bpe" or "falcon3" or "falcon-h1" or "pixtral" or "midm-2.0" or "lfm2" or "tekken";
 
-    private static string[]? Patterns(string name) => name switch
+    /// <summary>The patterns that one after the other isolate what they match; null for an unknown name.</summary>
+    public static string[]? Patterns(string name) => name switch
     {
         "default" => [AsciiPunctuation, Gpt2, @"\p{N}+", "[0-9][0-9][0-9]"],
         "gpt-2" or "gpt2" or "phi-2" or "mpt" or "olmo" or "jais" or "trillion" or "granite-docling" or "gigachat" or "jina-es" or "jina-de" or "jina-v1-en" or "jina-v2-es" or "jina-v2-de"

@@ -56,6 +56,37 @@ internal static class SentencePieceFile
         };
     }
 
+    /// <summary>Writes a tokenizer.model: the pieces, the ids of <paramref name="tokenizer"/> and the settings of the normalizer.</summary>
+    public static void Write(Stream stream, SentencePieceVocabulary vocabulary, Tokenizer tokenizer)
+    {
+        ProtobufWriter file = new();
+        foreach (SentencePiece piece in vocabulary.Pieces)
+        {
+            ProtobufWriter one = new();
+            one.Bytes(1, System.Text.Encoding.UTF8.GetBytes(piece.Text));
+            one.Fixed(2, BitConverter.SingleToUInt32Bits(piece.Score));
+            one.Number(3, (ulong)piece.Kind);
+            file.Bytes(1, one.Written);
+        }
+        ProtobufWriter trainer = new();
+        trainer.Number(3, (ulong)vocabulary.Kind);
+        trainer.Number(4, (ulong)vocabulary.Pieces.Count);
+        trainer.Number(24, vocabulary.WhitespaceAsSuffix ? 1u : 0u);
+        trainer.Number(35, vocabulary.ByteFallback ? 1u : 0u);
+        // -1: there is none.
+        foreach ((int field, int? id) in (ReadOnlySpan<(int, int?)>)[(40, vocabulary.UnknownId), (41, tokenizer.BosId), (42, tokenizer.EosId), (43, tokenizer.PadId)])
+            trainer.Number(field, unchecked((ulong)(id ?? -1)));
+        trainer.Bytes(44, System.Text.Encoding.UTF8.GetBytes(vocabulary.UnknownSurface));
+        file.Bytes(2, trainer.Written);
+        ProtobufWriter normalizer = new();
+        normalizer.Bytes(2, vocabulary.Map.ToBytes());
+        normalizer.Number(3, vocabulary.AddDummyPrefix ? 1u : 0u);
+        normalizer.Number(4, vocabulary.RemoveExtraWhitespaces ? 1u : 0u);
+        normalizer.Number(5, vocabulary.EscapeWhitespaces ? 1u : 0u);
+        file.Bytes(3, normalizer.Written);
+        stream.Write(file.Written);
+    }
+
     private static SentencePiece Piece(ReadOnlySpan<byte> bytes)
     {
         string text = "";

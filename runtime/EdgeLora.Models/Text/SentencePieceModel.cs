@@ -20,6 +20,8 @@ internal sealed class SentencePieceModel : TokenModel
                 (_minimumScore, _maximumScore) = (Math.Min(_minimumScore, piece.Score), Math.Max(_maximumScore, piece.Score));
     }
 
+    public SentencePieceVocabulary Pieces => _pieces;
+
     public override void Encode(ReadOnlySpan<int> piece, List<PieceToken> tokens)
     {
         if (_pieces.WholeFirst && _pieces.TryGetId(CodePoints.ToString(piece), out int whole))

@@ -91,6 +91,13 @@ public sealed class Tokenizer
     /// <exception cref="ModelFileException">The metadata is broken or of an unknown kind.</exception>
     public static Tokenizer FromGguf(IReadOnlyDictionary<string, object> metadata, string file) => GgufVocabulary.Read(metadata, file);
 
+    /// <summary>
+    /// Writes the vocabulary in a GGUF file's metadata as the files of a model folder: tokenizer.json, or tokenizer.model for SentencePiece, and tokenizer_config.json. Gives false, and writes nothing, where the
+    /// file has none.
+    /// </summary>
+    /// <exception cref="ModelFileException">The metadata is broken or of a kind that is not written.</exception>
+    public static bool WriteGgufAsFiles(IReadOnlyDictionary<string, object> metadata, string file, string folder) => GgufTokenizerFiles.Write(metadata, file, folder);
+
     /// <summary>Encodes one text. Truncation and padding sections of tokenizer.json apply, as in the reference library.</summary>
     /// <param name="text">Any text; a lone surrogate counts as U+FFFD.</param>
     /// <param name="addSpecialTokens">Lets the post-processor add its tokens.</param>
@@ -140,6 +147,12 @@ public sealed class Tokenizer
 
     /// <summary>Whether <paramref name="id"/> is a special token, one that <see cref="Decode"/> leaves out.</summary>
     public bool IsSpecial(int id) => DecodedToken(id) is { } token && _added.IsSpecial(token);
+
+    /// <summary>Tokens that are found in a text before the model sees it.</summary>
+    internal IReadOnlyList<AddedToken> AddedTokens => _parts.AddedTokens;
+
+    /// <summary>What turns pieces of text into ids.</summary>
+    internal TokenModel Model => _parts.Model;
 
     internal bool IsSkipped(int id) => DecodedToken(id) is not { } token || _added.IsSpecial(token);
 

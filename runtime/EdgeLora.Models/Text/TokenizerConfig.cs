@@ -54,11 +54,15 @@ internal sealed record TokenizerConfig
     }
 
     /// <summary>Writes tokenizer_config.json for a tokenizer.json that adds no tokens by itself.</summary>
-    public static void Write(Stream stream, IReadOnlyDictionary<string, string> roles, string? chatTemplate)
+    public static void Write(Stream stream, IReadOnlyDictionary<string, string> roles, string? chatTemplate, string className = "PreTrainedTokenizerFast", bool? addBos = null, bool? addEos = null)
     {
         using Utf8JsonWriter json = new(stream, TokenizerJson.WriterOptions);
         json.WriteStartObject();
-        json.WriteString("tokenizer_class", "PreTrainedTokenizerFast");
+        json.WriteString("tokenizer_class", className);
+        if (addBos is { } bos)
+            json.WriteBoolean("add_bos_token", bos);
+        if (addEos is { } eos)
+            json.WriteBoolean("add_eos_token", eos);
         foreach (string role in Roles.Where(roles.ContainsKey))
             json.WriteString(role, roles[role]);
         json.WriteBoolean("clean_up_tokenization_spaces", false);

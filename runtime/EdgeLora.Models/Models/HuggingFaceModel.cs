@@ -1,0 +1,106 @@
+using System.Text.Json.Nodes;
+using EdgeLora.Core;
+
+namespace EdgeLora.Models;
+
+/// <summary>A GGUF base as a Hugging Face folder: safetensors with q and k in that order of rows and Conv1D turned back, config.json, generation_config.json and the tokenizer's files.</summary>
+public sealed class HuggingFaceModel
+{
+    private readonly GgufFile _file;
+    private readonly JsonObject _config;
+    private readonly DType _type;
+
+    private HuggingFaceModel(GgufFile file, JsonObject config, DType type, IReadOnlyList<TensorOutput> tensors) => (_file, _config, _type, Tensors) = (file, config, type, tensors);
+
+    /// <summary>The tensors, under Hugging Face names.</summary>
+    public IReadOnlyList<TensorOutput> Tensors { get; }
+
+    /// <summary>Bytes of all tensors.</summary>
+    public long ByteLength => Tensors.Sum(t => t.ByteLength);
+
+    /// <summary>Plans the folder. Throws <see cref="ModelFileException"/> for what a Hugging Face model cannot say.</summary>
+    /// <param name="checkpoint">An opened GGUF base.</param>
+    /// <param name="type">F32, F16 or BF16 for every tensor; null: floats stay what they are, quantised tensors become F32, which holds them exactly.</param>
+    public static HuggingFaceModel Of(BaseCheckpoint checkpoint, DType? type)
+    {
+        GgufFile file = checkpoint.Container as GgufFile ?? throw new ModelFileException(checkpoint.Path, "is no GGUF base");
+        GgufCheckpoint gguf = new(file);
+        if (gguf.UnmappedTensors.Count > 0)
+            throw new ModelFileException(file.FilePath, [.. gguf.UnmappedTensors.Select(t => $"tensor '{t}': Hugging Face's {gguf.Architecture} has no name for it")]);
+        ModelConfig numbers = ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint);
+        List<TensorOutput> tensors = [];
+        foreach ((string name, Tensor tensor) in checkpoint.Weights.Tensors)
+        {
+            int heads = !gguf.PermutesQueryKeyRows ? 0 : name.Contains(".q_proj.", StringComparison.Ordinal) ? numbers.Heads : name.Contains(".k_proj.", StringComparison.Ordinal) ? numbers.KvHeads : 0;
+            int[]? order = heads > 0 ? QueryKeyPermutation.ToAdjacent((int)tensor.Shape[0], heads) : null;
+            bool turned = gguf.StoresConv1DAsLinear && tensor.Shape.Rank == 2 && name.Contains(".c_", StringComparison.Ordinal);
+            tensors.Add(new(name, type ?? (tensor.Type is DType.F16 or DType.BF16 ? tensor.Type : DType.F32), tensor, order, turned));
+        }
+        JsonObject config = JsonNode.Parse(gguf.ConfigJson.ToJsonString())!.AsObject();
+        SpellRope(file, config, numbers);
+        return new(file, config, type ?? tensors.GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.ByteLength))!.Key, tensors);
+    }
+
+    /// <summary>Writes the files into an empty folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="written">Told the bytes of tensors written so far.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public void Write(string folder, Action<long>? written, CancellationToken cancellation)
+    {
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), Tensors, new Dictionary<string, string> { ["format"] = "pt" }, written, cancellation);
+        HfConfig.SetType(_config, _type);
+        AtomicFile.WriteText(Path.Combine(folder, "config.json"), _config.ToJsonString(new() { WriteIndented = true }));
+        JsonObject generation = [];
+        foreach (string field in (string[])["bos_token_id", "eos_token_id"])
+            if (_config[field] is { } id)
+                generation[field] = id.DeepClone();
+        if (generation.Count > 0)
+            AtomicFile.WriteText(Path.Combine(folder, "generation_config.json"), generation.ToJsonString(new() { WriteIndented = true }));
+        Tokenizer.WriteGgufAsFiles(_file.Metadata, _file.FilePath, folder);
+    }
+
+    // Divisors have no name there: they are llama3's, for some factor and original length, or cannot be said.
+    private static void SpellRope(GgufFile file, JsonObject config, ModelConfig numbers)
+    {
+        if (config["rope_parameters"] is not JsonObject rope)
+            return;
+        if (rope["frequency_divisors"] is JsonArray stored)
+        {
+            float[] divisors = [.. stored.Select(d => (float)d!)];
+            rope.Remove("frequency_divisors");
+            if (divisors.Any(d => d != 1) && !TryLlama3(rope, divisors, numbers))
+                throw new ModelFileException(file.FilePath, "tensor 'rope_freqs.weight': its divisors are those of no rope type that a Hugging Face config has");
+        }
+        // Older readers look here; the same says the same.
+        if ((string)rope["rope_type"]! != "default")
+            config["rope_scaling"] = rope.DeepClone();
+    }
+
+    private static bool TryLlama3(JsonObject rope, float[] divisors, ModelConfig numbers)
+    {
+        if ((string)rope["rope_type"]! != "default")
+            return false;
+        foreach ((double low, double high) in (ReadOnlySpan<(double, double)>)[(1, 4)])
+            for (int original = 8; original <= 1 << 20; original *= 2)
+            {
+                JsonObject tried = new()
+                {
+                    ["rope_type"] = "llama3",
+                    ["rope_theta"] = rope["rope_theta"]!.DeepClone(),
+                    ["factor"] = (double)divisors.Max(),
+                    ["low_freq_factor"] = low,
+                    ["high_freq_factor"] = high,
+                    ["original_max_position_embeddings"] = original,
+                };
+                JsonObject config = new() { ["model_type"] = "llama", ["rope_parameters"] = tried };
+                RopeFrequencies frequencies = RopeFrequencies.Read(HfConfig.Parse("rope", System.Text.Encoding.UTF8.GetBytes(config.ToJsonString())), numbers.HeadSize, numbers.ContextLength);
+                double theta = (double)tried["rope_theta"]!;
+                if (!frequencies.Frequencies.Select((f, i) => Math.Pow(theta, -(double)i / divisors.Length) / f).Zip(divisors).All(p => Math.Abs(p.First / p.Second - 1) < 1e-6))
+                    continue;
+                foreach ((string field, JsonNode? value) in tried)
+                    rope[field] = value!.DeepClone();
+                return true;
+            }
+        return false;
+    }
+}
