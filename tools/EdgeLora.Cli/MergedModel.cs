@@ -22,8 +22,6 @@ internal sealed class MergedModel
         _type = type;
         _checkpoint = model.Checkpoint;
         _progress = progress;
-        if (!Directory.Exists(_checkpoint.Path))
-            throw new ModelFileException(_checkpoint.Path, "merge: expected a Hugging Face folder as the base, found a GGUF file");
         if (path.Invocation is not null)
             throw new InvalidOperationException($"{path}: an activated adapter acts from its invocation on only and cannot be merged");
         if (!model.Config.LayerOrder.SequenceEqual(Enumerable.Range(0, model.Config.Layers)))
@@ -51,9 +49,16 @@ internal sealed class MergedModel
     /// <summary>All tensors.</summary>
     public int Count => _tensors.Count;
 
-    /// <summary>Writes a model folder.</summary>
+    /// <summary>The merged model as GGUF.</summary>
+    /// <param name="type">Type of its matrices; null: as they are.</param>
+    /// <param name="name"><c>general.name</c>.</param>
+    public GgufModel ToGguf(DType? type, string name) => GgufModel.Of(_checkpoint, new() { Type = type, Name = name, Tensors = _tensors });
+
+    /// <summary>Writes a model folder. Throws <see cref="ModelFileException"/> where the base is a GGUF file.</summary>
     public void Write(string folder, CancellationToken cancellation)
     {
+        if (!Directory.Exists(_checkpoint.Path))
+            throw new ModelFileException(_checkpoint.Path, "merge: a GGUF base becomes a .gguf file; convert makes that a folder");
         Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
         JsonObject config = JsonNode.Parse(File.ReadAllBytes(Path.Combine(_checkpoint.Path, "config.json")))!.AsObject();
         if (_untie)

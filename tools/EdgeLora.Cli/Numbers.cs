@@ -4,7 +4,7 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Cli;
 
-/// <summary>Lists of token ids and of strengths as the command line spells them.</summary>
+/// <summary>Lists of token ids and of strengths, and sizes, as the command line spells them.</summary>
 internal static class Numbers
 {
     /// <summary><c>1,2,3</c>.</summary>
@@ -30,6 +30,17 @@ internal static class Numbers
             ? (part[..equals].Trim(), strength)
             : throw new UsageException($"--blend: expected node=strength,…, found '{part}'");
     })];
+
+    /// <summary><c>500M</c>, <c>2G</c>, <c>4096</c>: bytes, with K, M and G of 1024.</summary>
+    /// <param name="option">The option, for the message.</param>
+    /// <param name="text">What was typed.</param>
+    public static long Bytes(string option, string text)
+    {
+        int power = text.Length == 0 ? 0 : "KMG".IndexOf(char.ToUpperInvariant(text[^1])) + 1;
+        return long.TryParse(power > 0 ? text.AsSpan(0, text.Length - 1) : text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number is > 0 and < 1L << 33
+            ? number << 10 * power
+            : throw new UsageException($"{option}: expected a size like 500M or 2G, found '{text}'");
+    }
 
     private static int[] Ids(string path, JsonElement array, string where)
     {

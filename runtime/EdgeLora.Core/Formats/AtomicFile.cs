@@ -30,6 +30,24 @@ public static class AtomicFile
         }
     }
 
+    /// <summary>Deletes the temporary files that processes which were killed left behind while they wrote <paramref name="path"/>. Those that another process writes at this moment stay.</summary>
+    public static void RemoveLeftovers(string path)
+    {
+        string full = Path.GetFullPath(path);
+        if (Path.GetDirectoryName(full) is not { } folder || !Directory.Exists(folder))
+            return;
+        foreach (string temporary in Directory.EnumerateFiles(folder, $".{Path.GetFileName(full)}.*{TemporaryExtension}"))
+            try
+            {
+                // A writer holds its file alone.
+                using FileStream stream = new(temporary, FileMode.Open, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                continue;
+            }
+    }
+
     /// <summary>Writes <paramref name="bytes"/> to <paramref name="path"/>.</summary>
     public static void WriteBytes(string path, ReadOnlyMemory<byte> bytes) => Write(path, stream => stream.Write(bytes.Span));
 

@@ -68,7 +68,7 @@ internal static class NibbleBlocks
         float d = ScaleSearch.Extreme(x) / -16, inverse = QuantBlocks.Inverse(d);
         QuantBlocks.WriteScale(block, d);
         for (int i = 0; i < 32; i++)
-            q[i] = Math.Min(31, QuantBlocks.FusedLevel(x[i], inverse, 16.5));
+            q[i] = Math.Min(31, QuantBlocks.LevelOf(x[i], inverse, 16.5f));
         BinaryPrimitives.WriteUInt32LittleEndian(block[2..], FifthBits(q));
         PackNibbles(q, block[6..]);
     }

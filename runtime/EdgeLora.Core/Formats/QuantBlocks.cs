@@ -119,8 +119,8 @@ public static class QuantBlocks
     /// <summary>1/d, or 0 for 0 and for the smallest subnormals, whose 1/d overflows: such a block is stored as zeros.</summary>
     internal static float Inverse(float d) => d == 0 || float.IsInfinity(1 / d) ? 0 : 1 / d;
 
-    // ggml's product and sum are one fused operation: the product must not be rounded before the half is added.
-    internal static int FusedLevel(float x, float inverse, double half) => (int)(float)((double)x * inverse + half);
+    // The reference rounds the product, then adds the half: a build that fuses the two gives the other level of a tie.
+    internal static int LevelOf(float x, float inverse, float half) => (int)(x * inverse + half);
 
     private static BlockWriter? WriterOf(DType type) => type switch
     {
@@ -157,6 +157,6 @@ public static class QuantBlocks
         float d = ScaleSearch.Extreme(x) / -8, inverse = Inverse(d);
         WriteScale(block, d);
         for (int i = 0; i < 16; i++)
-            block[2 + i] = (byte)(Math.Min(15, FusedLevel(x[i], inverse, 8.5)) | Math.Min(15, FusedLevel(x[16 + i], inverse, 8.5)) << 4);
+            block[2 + i] = (byte)(Math.Min(15, LevelOf(x[i], inverse, 8.5f)) | Math.Min(15, LevelOf(x[16 + i], inverse, 8.5f)) << 4);
     }
 }

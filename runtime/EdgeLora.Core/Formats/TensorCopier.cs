@@ -35,7 +35,7 @@ internal sealed class TensorCopier : IDisposable
             throw new ArgumentException(fault);
         Tensor source = tensor.Turned ? Turn(tensor.Source) : tensor.Source.Held();
         // Whole rows where they are put in order; else whole blocks of every type.
-        int unit = tensor.RowOrder is null ? 256 : source.Shape.Columns, step = Math.Max(1, PieceElements / unit) * unit;
+        int unit = tensor.RowOrder is null ? 256 : WidthOf(tensor), step = Math.Max(1, PieceElements / unit) * unit;
         long elements = source.Shape.Elements;
         Task pending = Task.CompletedTask;
         try
@@ -81,6 +81,9 @@ internal sealed class TensorCopier : IDisposable
         }
         _written?.Invoke(_total);
     }
+
+    // Of a vector, each element is a row.
+    private static int WidthOf(TensorOutput tensor) => (int)(tensor.Source.Shape.Elements / tensor.RowOrder!.Length);
 
     private static Tensor Turn(Tensor source) => source.Type.BlockSize() == 1
         ? source.Transposed()
@@ -145,9 +148,9 @@ internal sealed class TensorCopier : IDisposable
                 ReadBytes(copier, source, source.Type.Bytes(first), destination);
                 return;
             }
-            int row = (int)source.Type.Bytes(source.Shape.Columns);
+            int width = WidthOf(tensor), row = (int)source.Type.Bytes(width);
             for (int i = 0; i < destination.Length / row; i++)
-                ReadBytes(copier, source, (long)order[first / source.Shape.Columns + i] * row, destination.Slice(i * row, row));
+                ReadBytes(copier, source, (long)order[first / width + i] * row, destination.Slice(i * row, row));
         }
 
         private static void ReadBytes(TensorCopier copier, Tensor source, long offset, Span<byte> destination)

@@ -50,7 +50,9 @@ public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metad
             if (!checkpoint.Weights.Tensors.ContainsKey(name))
                 sources.Add((GgufNames.ToGguf(architecture, name) ?? throw new ModelFileException(checkpoint.Path, $"{name}: GGUF's {architecture} has no name for it"), tensor));
         bool tied = sources.All(s => s.Name != "output.weight");
-        return new(metadata, [.. sources.Select(s => Output(s.Name, s.Source, null, false, options.Type, tied, notes))], notes);
+        TensorOutput[] outputs = [.. sources.Select(s => Output(s.Name, s.Source, null, false, options.Type, tied))];
+        Note(outputs, options.Type, notes);
+        return new(metadata, outputs, notes);
     }
 
     private static GgufModel FromFolder(BaseCheckpoint checkpoint, GgufModelOptions options)
@@ -66,13 +68,14 @@ public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metad
         (List<KeyValuePair<string, object>> metadata, Tensor? frequencies) = GgufMetadata.Of(config, numbers, architecture, name, most, notes);
         GgufVocabularyWriter.Add(checkpoint.Path, config, numbers.Vocabulary, options.PreTokenizer, metadata, notes);
         bool tied = numbers.TiedHead && options.Tensors?.ContainsKey("lm_head.weight") != true;
-        List<TensorOutput> outputs = Outputs(checkpoint.Path, tensors, architecture, numbers, tied, options.Type, notes);
+        List<TensorOutput> outputs = Outputs(checkpoint.Path, tensors, architecture, numbers, tied, options.Type);
         if (frequencies is not null)
             outputs.Insert(0, TensorOutput.Same(frequencies));
+        Note(outputs, options.Type, notes);
         return new(metadata, outputs, notes);
     }
 
-    private static List<TensorOutput> Outputs(string path, IReadOnlyDictionary<string, Tensor> tensors, string architecture, ModelConfig numbers, bool tied, DType? type, List<string> notes)
+    private static List<TensorOutput> Outputs(string path, IReadOnlyDictionary<string, Tensor> tensors, string architecture, ModelConfig numbers, bool tied, DType? type)
     {
         FaultList faults = new(path);
         List<(int Order, TensorOutput Output)> outputs = [];
@@ -93,21 +96,31 @@ public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metad
             int heads = architecture != "llama" ? 0 : target.Contains(".attn_q.", StringComparison.Ordinal) ? numbers.Heads : target.Contains(".attn_k.", StringComparison.Ordinal) ? numbers.KvHeads : 0;
             int[]? order = heads > 0 ? QueryKeyPermutation.ToHalves((int)tensor.Shape[0], heads) : null;
             bool turned = architecture == "gpt2" && tensor.Shape.Rank == 2 && name.Contains(".c_", StringComparison.Ordinal);
-            outputs.Add((Order(target), Output(target, tensor, order, turned, type, tied, notes)));
+            outputs.Add((Order(target), Output(target, tensor, order, turned, type, tied)));
         }
         faults.ThrowIfAny();
         return [.. outputs.OrderBy(o => o.Order).ThenBy(o => o.Output.Name, StringComparer.Ordinal).Select(o => o.Output)];
     }
 
-    private static TensorOutput Output(string name, Tensor source, int[]? order, bool turned, DType? type, bool tied, List<string> notes)
+    private static TensorOutput Output(string name, Tensor source, int[]? order, bool turned, DType? type, bool tied)
     {
         TensorOutput same = new(name, source.Type, source, order, turned);
         DType own = source.Type.IsWeight() && GgufWeightTypes.Writable.Contains(source.Type) ? source.Type : DType.F32;
         DType given = GgufWeightTypes.Of(name, same.Shape, type ?? own, isHead: type is not null && (name == "output.weight" || (tied && name == "token_embd.weight")));
-        if (type is { } wanted && given != wanted && given != DType.F32)
-            notes.Add($"{name} is {given}{(same.Shape.Columns % wanted.BlockSize() == 0 ? ", as the head of such a model" : $": its rows of {same.Shape.Columns} are no whole {wanted} blocks")}");
         // Types that are only read stay as they are when nothing else is asked for.
         return type is null && !turned && source.Type.IsWeight() && !GgufWeightTypes.IsAlwaysF32(name, same.Shape) ? same : same with { Type = given };
+    }
+
+    // What is of another type than was asked for, a line for each type and width.
+    private static void Note(IEnumerable<TensorOutput> outputs, DType? type, List<string> notes)
+    {
+        if (type is not { } wanted)
+            return;
+        foreach (IGrouping<(DType Type, int Columns, bool Fits), TensorOutput> group in outputs.Where(o => o.Type != wanted && !GgufWeightTypes.IsAlwaysF32(o.Name, o.Shape)).GroupBy(o => (o.Type, o.Shape.Columns, o.Shape.Columns % wanted.BlockSize() == 0)))
+        {
+            string names = string.Join(", ", group.Take(3).Select(o => o.Name)) + (group.Count() > 3 ? $" and {group.Count() - 3} more" : "");
+            notes.Add($"{group.Key.Type} instead of {wanted}: {names}{(group.Key.Fits ? ", where logits come from" : $", whose rows of {group.Key.Columns} are no whole blocks")}");
+        }
     }
 
     // Embeddings first, then the layers in order, then norm and head.

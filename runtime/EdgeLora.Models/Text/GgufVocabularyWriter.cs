@@ -83,6 +83,8 @@ internal sealed class GgufVocabularyWriter
         JsonFields fields = new(path);
         JsonElement? model = JsonFields.Get(document.RootElement, "model");
         bool whole = model is { ValueKind: JsonValueKind.Object };
+        if (whole && model!.Value.TryGetProperty("type", out JsonElement type) && type.GetString() is not "BPE")
+            throw fields.Fault($"model: GGUF's decoders have BPE or SentencePiece vocabularies, found {type.GetString()}");
         Dictionary<string, int> ids = whole && model!.Value.TryGetProperty("vocab", out JsonElement list) && list.ValueKind == JsonValueKind.Object ? TokenizerJson.Ids(fields, list, "model.vocab")
             : whole ? throw fields.Fault("model: GGUF of this kind needs a BPE with a table of merges; give the folder its tokenizer.model")
             : TokenizerJson.Ids(fields, document.RootElement, "vocab");
@@ -98,8 +100,6 @@ internal sealed class GgufVocabularyWriter
             Compare(notes);
             return;
         }
-        if (whole && model!.Value.TryGetProperty("type", out JsonElement type) && type.GetString() is not "BPE")
-            throw fields.Fault($"model: GGUF's decoders have BPE or SentencePiece vocabularies, found {type.GetString()}");
         int at = _metadata.Count;
         void Write(string pre)
         {
@@ -120,10 +120,11 @@ internal sealed class GgufVocabularyWriter
             return;
         }
         // Small vocabularies leave rules alike: those that the file spells out come first.
-        HashSet<string> texts = [];
+        List<string> rules = [];
         if (JsonFields.Get(document.RootElement, "pre_tokenizer") is { } section)
-            AddTexts(section, texts);
-        foreach (string pre in s_names.OrderBy(n => PreTokenizerNames.Patterns(n)!.All(texts.Contains) ? 0 : 1))
+            AddRules(section, rules);
+        bool wholeFirst = whole && fields.Flag(model!.Value, "ignore_merges", "model", false);
+        foreach (string pre in s_names.OrderByDescending(n => Likeness(n, rules)).ThenBy(n => PreTokenizerNames.IgnoresMerges(n) == wholeFirst ? 0 : 1))
         {
             Write(pre);
             if (Same(Probe))
@@ -132,20 +133,29 @@ internal sealed class GgufVocabularyWriter
         throw new ModelFileException(path, $"pre_tokenizer: none of the rules that GGUF has names for splits as it does ({string.Join(", ", s_names)}); a name can be given, and the text it changes is then its own");
     }
 
-    private static void AddTexts(JsonElement element, HashSet<string> texts)
+    private static double Likeness(string name, List<string> rules)
     {
-        switch (element.ValueKind)
+        string[] patterns = PreTokenizerNames.Patterns(name)!;
+        return patterns.Count(rules.Contains) / (double)Math.Max(patterns.Length, rules.Count);
+    }
+
+    // The patterns that a pre-tokenizer splits by, in order.
+    private static void AddRules(JsonElement section, List<string> rules)
+    {
+        switch (JsonFields.Get(section, "type")?.GetString())
         {
-            case JsonValueKind.String:
-                texts.Add(element.GetString()!);
+            case "Sequence" when JsonFields.Get(section, "pretokenizers") is { ValueKind: JsonValueKind.Array } parts:
+                foreach (JsonElement part in parts.EnumerateArray())
+                    AddRules(part, rules);
                 break;
-            case JsonValueKind.Array:
-                foreach (JsonElement item in element.EnumerateArray())
-                    AddTexts(item, texts);
+            case "Split" when JsonFields.Get(section, "pattern") is { ValueKind: JsonValueKind.Object } pattern && JsonFields.Get(pattern, "Regex")?.GetString() is { } regex:
+                rules.Add(regex);
                 break;
-            case JsonValueKind.Object:
-                foreach (JsonProperty property in element.EnumerateObject())
-                    AddTexts(property.Value, texts);
+            case "Digits":
+                rules.Add(@"\p{N}");
+                break;
+            case "ByteLevel" when JsonFields.Get(section, "use_regex") is not { ValueKind: JsonValueKind.False }:
+                rules.Add(ByteLevelPreTokenizer.Gpt2Pattern);
                 break;
         }
     }

@@ -124,6 +124,36 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void A_node_merges_into_a_GGUF_of_any_type_and_a_GGUF_becomes_a_folder()
+    {
+        string path = Path.Combine(_folder, "kings.gguf"), folder = Path.Combine(_folder, "kings"), small = Path.Combine(_folder, "small.gguf"), again = Path.Combine(_folder, "again.gguf");
+        JsonElement merged = Json("merge", s_tree, "--at", "shakespeare/kings", "-o", path, "--type", "f32", "--json");
+        Assert.True(merged.GetProperty("changedTensors").GetInt32() > 0);
+        Assert.Equal(path, merged.GetProperty("files")[0].GetString());
+        Assert.Equal(0, Run(null, "convert", path, folder).Code);
+        float[] wanted = Logits(s_tree, "--at", "shakespeare/kings");
+        Assert.InRange(GoldenError.Relative(wanted, Logits(path)), 0, 2e-5);
+        Assert.InRange(GoldenError.Relative(wanted, Logits(folder)), 0, 2e-5);
+        // Quantised, in pieces, and an adapter on a GGUF base.
+        JsonElement converted = Json("convert", path, small, "--type", "Q8_0", "--split-size", "100K", "--json");
+        Assert.InRange(GoldenError.Relative(wanted, Logits(converted.GetProperty("files")[0].GetString()!)), 1e-6, 0.1);
+        Assert.Equal(0, Run(null, "merge", path, "-o", again).Code);
+        Assert.InRange(GoldenError.Relative(wanted, Logits(again)), 0, 2e-5);
+        Assert.Equal(1, Run(null, "merge", path, "-o", Path.Combine(_folder, "none")).Code);
+        Assert.Contains("q4_k", Run(null, "convert", path, again, "--type", "q9").Error, StringComparison.Ordinal);
+        Assert.Equal(2, Run(null, "convert", path, Path.Combine(_folder, "x"), "--type", "q4_0").Code);
+        Assert.Equal(2, Run(null, "convert", path, again, "--split-size", "much").Code);
+    }
+
+    private float[] Logits(params string[] model)
+    {
+        string path = Path.Combine(_folder, "logits.safetensors");
+        Assert.Equal(0, Run(null, ["logits", .. model, "--tokens", "1,2,3,4", "-o", path]).Code);
+        using TensorFile file = Safetensors.Open(path);
+        return file.Tensors["logits"].ToFloats();
+    }
+
+    [Fact]
     public void Tokenize_answers_line_by_line_and_decodes_back()
     {
         (int code, string output, _) = Run("\"Hello there\"\n\"\\u00e9t\\u00e9\"\n", "tokenize", s_tree, "--jsonl");

@@ -32,6 +32,15 @@ internal sealed record ConvertRequest(string Source, string Target)
     /// <summary><c>--tokenizer</c>.</summary>
     public string? Tokenizer { get; init; }
 
+    /// <summary><c>--pre</c>: the name of a GGUF vocabulary's rules.</summary>
+    public string? PreTokenizer { get; init; }
+
+    /// <summary><c>--split-size</c>: bytes of tensors of each piece.</summary>
+    public long? SplitBytes { get; init; }
+
+    /// <summary>Told how far it is: what is counted, done, total.</summary>
+    public Action<string, long, long>? Progress { get; init; }
+
     /// <summary>Whether the target's name ends so.</summary>
     public bool TargetHas(string extension) => Has(Target, extension);
 

@@ -10,11 +10,11 @@ internal static class ConvertVerb
     public static Command Create(CommandIo io)
     {
         Command command = new("convert",
-            "Convert an adapter between PEFT, .elora, .onnx_adapter and others, a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder. What the target cannot hold is refused by name.");
+            "Convert an adapter between PEFT, .elora, .onnx_adapter and others, a model between a Hugging Face folder and GGUF (of any type, split or whole), a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder. What the target cannot hold is refused by name. Memory stays constant, and a file that is not finished never has the target's name.");
         Argument<string> from = new("in") { Description = "What to read: a file or folder of any format, or hf:owner/name that 'pull' brought; edgelora inspect says which and what it converts to." };
         Argument<string> to = new("out") { Description = "What to write: a file whose extension names the format, or a new folder." };
         Option<string?> format = new("--to") { Description = $"Format to write, where the extension does not tell it. Adapters: {AdapterConversion.Targets}.", HelpName = "format" };
-        Option<string?> type = new("--type") { Description = "How tensors are stored: f32, f16 or bf16. Default: as they are.", HelpName = "type" };
+        Option<string?> type = new("--type") { Description = $"How tensors are stored: f32, f16 or bf16; a model's matrices in GGUF also {ModelTypes.Gguf.Replace("f32, f16, bf16, ", "")}. Default: as they are; quantised tensors are f32 in a folder.", HelpName = "type" };
         Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once. Without it that is refused." };
         Option<double?> alpha = new("--alpha") { Description = "alpha of an adapter whose file does not hold it.", HelpName = "number" };
         Option<string?> enable = new("--enable-lora") { Description = "Which parts of loralib's merged layers have pairs, as true,false,true, where the file leaves it open.", HelpName = "parts" };
@@ -25,10 +25,12 @@ internal static class ConvertVerb
         };
         Option<bool> bare = new("--without-embeddings") { Description = "Leave out textual-inversion embeddings that lie beside a diffusion adapter. Without it they are refused by name." };
         Option<string?> tokenizer = new("--tokenizer") { Description = "llama2.c tokenizer file. Default: tok512.bin or tokenizer.bin beside the checkpoint.", HelpName = "file" };
+        Option<string?> pre = new("--pre") { Description = "tokenizer.ggml.pre of a GGUF: the name of a byte-level BPE's rules. Default: the one that splits as the tokenizer does.", HelpName = "name" };
+        Option<string?> split = new("--split-size") { Description = "Split a GGUF into pieces of this size: 500M, 2G. Default: one file.", HelpName = "size" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        foreach (Option option in new Option[] { format, type, fold, alpha, enable, model, bare, tokenizer, json })
+        foreach (Option option in new Option[] { format, type, fold, alpha, enable, model, bare, tokenizer, pre, split, json })
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -42,6 +44,9 @@ internal static class ConvertVerb
                 Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,
                 WithoutEmbeddings = result.GetValue(bare),
                 Tokenizer = result.GetValue(tokenizer),
+                PreTokenizer = result.GetValue(pre),
+                SplitBytes = result.GetValue(split) is { } size ? Numbers.Bytes("--split-size", size) : null,
+                Progress = io.Progress,
             };
             ConvertResult done = Convert(request, cancellation);
             if (result.GetValue(json))
@@ -67,6 +72,6 @@ internal static class ConvertVerb
         if (!File.Exists(request.Source) && !Directory.Exists(request.Source))
             throw new FileNotFoundException($"{request.Source}: no such file or folder");
         return AdapterConversion.Run(request, cancellation) ?? ModelConversion.Run(request, cancellation)
-            ?? throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}) or a .bin");
+            ?? throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}) a model folder, a .gguf or a .bin");
     }
 }
