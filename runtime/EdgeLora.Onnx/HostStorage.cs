@@ -66,6 +66,15 @@ public abstract class HostStorage : IComputeBackend
     /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => throw SingleOp();
 
+    /// <inheritdoc/>
+    public void Route(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor weights) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void GatherRows(ReadOnlySpan<int> rows, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
+    /// <inheritdoc/>
+    public void AddRows(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor y) => throw SingleOp();
+
     // Paths are resolved on any device, also where only whole models run.
     /// <inheritdoc/>
     public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => HostDora.Gain(site, magnitude, norms, gain);

@@ -49,6 +49,9 @@ public interface IComputeBackend : IDisposable
     /// <summary>One line for people: instruction set, threads, device.</summary>
     string Description { get; }
 
+    /// <summary>Whether an op's result is in host memory when the call returns, so that <see cref="Read"/> costs a copy and no wait: a model may then look at what a step chose.</summary>
+    bool IsImmediate => false;
+
     /// <summary>Brings a stored tensor to the device in its stored form; host backends show it in place, without a copy. Throws <see cref="NotSupportedException"/> for a type that is no weight.</summary>
     DeviceTensor Upload(Tensor tensor);
 
@@ -131,6 +134,32 @@ public interface IComputeBackend : IDisposable
 
     /// <summary><c>z = x + y</c>. z may be x or y.</summary>
     void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z);
+
+    /// <summary>
+    /// Which experts a row takes, and by what weight: <c>weights = softmax(logits)</c> where a column is among the row's best k, else 0. Renormalised: the softmax of the best k alone, so that their
+    /// weights sum to 1. By falling logit; a NaN stands before every number, equals by ascending column. arXiv:1701.06538, arXiv:2401.04088.
+    /// </summary>
+    /// <param name="rows">T.</param>
+    /// <param name="k">From 1 to the columns.</param>
+    /// <param name="renormalise">Whether the chosen weights sum to 1.</param>
+    /// <param name="logits">[T, experts] F32.</param>
+    /// <param name="weights">[T, experts] F32, not logits.</param>
+    void Route(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor weights);
+
+    /// <summary><c>y[i] = x[rows[i]]</c>: the rows that an expert takes.</summary>
+    /// <param name="rows">Ascending row numbers of x. Copied.</param>
+    /// <param name="x">F32.</param>
+    /// <param name="y">F32 of x's width, not x.</param>
+    void GatherRows(ReadOnlySpan<int> rows, DeviceTensor x, DeviceTensor y);
+
+    /// <summary><c>y[r] += weights[r, column]·x[i]</c>, r = rows[i], or i where no rows are given. A row whose weight is 0 is left as it is, whatever x holds.</summary>
+    /// <param name="count">Rows of x.</param>
+    /// <param name="rows">Ascending row numbers of y and of weights, or empty. Copied.</param>
+    /// <param name="weights">F32.</param>
+    /// <param name="column">Column of weights.</param>
+    /// <param name="x">F32.</param>
+    /// <param name="y">F32 of x's width, not x.</param>
+    void AddRows(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor y);
 
     /// <summary><c>norms[o] = ‖(W + Σ s·B·A)[o]‖</c>, <c>gain[o] = m[o]/norms[o]</c>, 0 where the norm is 0. arXiv:2402.09353.</summary>
     /// <param name="site">W and the adapter's steps.</param>

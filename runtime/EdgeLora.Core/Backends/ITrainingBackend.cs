@@ -68,6 +68,15 @@ public interface ITrainingBackend : IComputeBackend
     /// <summary>Backward of Activate: <c>dx += dy·f'(x)</c>; f'(0) of ReLU is 0, f'(NaN) of each is NaN.</summary>
     void ActivateBackward(int rows, Activation kind, DeviceTensor x, DeviceTensor dy, DeviceTensor dx);
 
+    /// <summary>Backward of Route, the choice a constant: with p the softmax that the weights were taken from, <c>dlogits += p∘(dweights - Σ dweights∘p)</c>, dweights 0 where a column was not chosen, and renormalised nothing there.</summary>
+    void RouteBackward(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor dweights, DeviceTensor dlogits);
+
+    /// <summary>Backward of GatherRows: <c>dx[rows[i]] += dy[i]</c>.</summary>
+    void GatherRowsBackward(ReadOnlySpan<int> rows, DeviceTensor dy, DeviceTensor dx);
+
+    /// <summary>Backward of AddRows: <c>dx[i] += weights[r, column]·dy[r]</c>, <c>dweights[r, column] += Σ dy[r]∘x[i]</c>, nothing where the weight is 0: that row was not chosen.</summary>
+    void AddRowsBackward(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor dy, DeviceTensor dx, DeviceTensor dweights);
+
     /// <summary>Backward of DoraGain to its magnitude, the norm a constant of the step (arXiv:2402.09353, section 4.3): <c>dmagnitude += dgain/norms</c>, nothing where the norm is 0. All [O] F32.</summary>
     void DoraGainBackward(DeviceTensor norms, DeviceTensor dgain, DeviceTensor dmagnitude);
 

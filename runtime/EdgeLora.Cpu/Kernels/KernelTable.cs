@@ -57,6 +57,12 @@ internal sealed unsafe class KernelTable
     /// <summary>Scale.</summary>
     public delegate*<object, int, int, void> Scale;
 
+    /// <summary>Route, GatherRows, AddRows.</summary>
+    public delegate*<object, int, int, void> Route, GatherRows, AddRows;
+
+    /// <summary>Floats of scratch that Route needs in each part.</summary>
+    public delegate*<int, long> RouteScratch;
+
     /// <summary>Add.</summary>
     public delegate*<object, int, int, void> Add;
 
@@ -126,6 +132,10 @@ internal sealed unsafe class KernelTable
         GatedSilu = &GatedActivation<O, V, Silu<O, V>>.Run,
         GatedTanh = &GatedActivation<O, V, HyperbolicTangent<O, V>>.Run,
         Scale = &Scale<O, V>.Run,
+        Route = &Route<O, V>.Run,
+        RouteScratch = &Route<O, V>.ScratchFloats,
+        GatherRows = &RowMoves<O, V>.Gather,
+        AddRows = &RowMoves<O, V>.Add,
         Gelu = &Elementwise<O, V, GeluExact<O, V>>.Run,
         GeluTanh = &Elementwise<O, V, GeluByTanh<O, V>>.Run,
         Relu = &Elementwise<O, V, Relu<O, V>>.Run,

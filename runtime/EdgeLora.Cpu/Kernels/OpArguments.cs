@@ -29,13 +29,13 @@ internal sealed unsafe class OpArguments
     /// <summary>Norms, backward: mean (two floats) and factor of every piece.</summary>
     public float* Statistics;
 
-    /// <summary>Cross-entropy: labels of the rows.</summary>
+    /// <summary>Cross-entropy: labels of the rows. Rows gathered and added: their numbers.</summary>
     public int* Labels;
 
     /// <summary>Sum of squares: one sum for each block.</summary>
     public double* Sums;
 
-    /// <summary>Optimizers: elements. TopK: k.</summary>
+    /// <summary>Optimizers: elements. TopK, Route: k.</summary>
     public long Count;
 
     /// <summary>Optimizers: what a step is made of, folded into factors.</summary>
@@ -56,13 +56,13 @@ internal sealed unsafe class OpArguments
     /// <summary>Width of a row of the activations.</summary>
     public int Columns;
 
-    /// <summary>Rope: Hd. Norms: width of a piece. TopK: width of a row of the destination.</summary>
+    /// <summary>Rope: Hd. Norms: width of a piece. TopK: width of a row of the destination. AddRows: of the weights. Route: 1 where weights are renormalised.</summary>
     public int Width;
 
     /// <summary>Rope: n, rotated pairs.</summary>
     public int Pairs;
 
-    /// <summary>Attention: layer of the caches.</summary>
+    /// <summary>Attention: layer of the caches. AddRows: column of the weights.</summary>
     public int Layer;
 
     /// <summary>Attention: heads, scale, window.</summary>

@@ -32,6 +32,9 @@ internal sealed unsafe class TrainingKernels
     /// <summary>ActivateBackward: GELU exact, GELU by tanh, ReLU, SiLU, tanh.</summary>
     public delegate*<object, int, int, void> Gelu, GeluTanh, Relu, Silu, Tanh;
 
+    /// <summary>RouteBackward, GatherRowsBackward, AddRowsBackward.</summary>
+    public delegate*<object, int, int, void> Route, GatherRows, AddRows;
+
     /// <summary>CrossEntropy.</summary>
     public delegate*<object, int, int, void> CrossEntropy;
 
@@ -84,6 +87,9 @@ internal sealed unsafe class TrainingKernels
         Relu = &ElementwiseBackward<O, V, ReluSlope<O, V>>.Run,
         Silu = &ElementwiseBackward<O, V, SiluSlope<O, V>>.Run,
         Tanh = &ElementwiseBackward<O, V, HyperbolicTangentSlope<O, V>>.Run,
+        Route = &Route<O, V>.Backward,
+        GatherRows = &RowMoves<O, V>.GatherBackward,
+        AddRows = &RowMoves<O, V>.AddBackward,
         CrossEntropy = &CrossEntropy<O, V>.Run,
         AdamW = &Optimizers<O, V>.AdamW,
         Sgd = &Optimizers<O, V>.Sgd,

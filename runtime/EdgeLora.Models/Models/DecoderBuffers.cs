@@ -11,11 +11,13 @@ internal sealed class DecoderBuffers : IDisposable
     private readonly int _feedForward, _embedding;
     private readonly Dictionary<int, DeviceTensor> _inner = [];
     private readonly Dictionary<int, BatchLayout> _rows = [];
+    private readonly Dictionary<int, ExpertBuffers> _experts = [];
+    private readonly ModelConfig _config;
     private DeviceTensor? _bottleneckInput, _bottleneckOutput, _gateUp, _embedded;
 
     public DecoderBuffers(IComputeBackend backend, ModelConfig config, int rows)
     {
-        _backend = backend;
+        (_backend, _config) = (backend, config);
         Capacity = rows;
         int d = config.HiddenSize, q = config.Heads * config.HeadSize, kv = config.KvHeads * config.HeadSize;
         (_feedForward, _embedding) = (config.FeedForward, config.EmbeddingSize);
@@ -71,6 +73,14 @@ internal sealed class DecoderBuffers : IDisposable
         if (!_inner.TryGetValue(size, out DeviceTensor? buffer))
             _inner[size] = buffer = New("bottleneck", Capacity, size);
         return buffer;
+    }
+
+    /// <summary>What a mixture of so many experts needs.</summary>
+    public ExpertBuffers Experts(int count)
+    {
+        if (!_experts.TryGetValue(count, out ExpertBuffers? buffers))
+            _experts[count] = buffers = new(_config, count, Capacity, (name, width) => New(name, Capacity, width));
+        return buffers;
     }
 
     /// <summary>A layout of rows on no path; one for each count, because a recorded op looks at it again.</summary>

@@ -42,6 +42,8 @@ public sealed record DecoderLayer
     public LinearSite? GateUp { get; init; }
     /// <summary>Down [D, F].</summary>
     public LinearSite? Down { get; init; }
+    /// <summary>A mixture of experts in place of gate, up and down; null: none.</summary>
+    public ExpertWeights? Experts { get; init; }
     /// <summary>Norm of what the feed-forward gives, before it is added.</summary>
     public NormSite? AfterFeedForward { get; init; }
     /// <summary>Norm of the sum after the feed-forward (post-norm).</summary>

@@ -9,7 +9,10 @@ public sealed partial class DecoderPass
     {
         DecoderBuffers b = _buffers;
         DeviceTensor input = layer.Parallel ? b.Normed : Normed(batch, layer.FeedForwardNorm);
-        FeedForward(batch, layer, input);
+        if (layer.Experts is { } mixture)
+            RunExperts(batch, index, mixture, input);
+        else
+            FeedForward(batch, layer, input);
         RunBottlenecks(batch, _firstBottleneck + 2 * index + 1, b.Delta);
         AddBranch(batch, layer.AfterFeedForward, layer.FeedForwardSumNorm);
     }

@@ -26,7 +26,10 @@ public static class ArchitectureRegistry
     [
         new Llama(),
         new Qwen2(),
+        new Qwen2Moe(),
         new Qwen3(),
+        new Qwen3Moe(),
+        new Mixtral(),
         new SmolLM3(),
         new Gpt2(),
         new Granite(),

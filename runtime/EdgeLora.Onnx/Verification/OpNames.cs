@@ -17,5 +17,9 @@ internal static class OpNames
 
     public static string Activate(Activation kind) => kind.ToString();
 
+    public const string Route = "route";
+
+    public static string AddRows(DeviceTensor x, DeviceTensor y) => $"{y.Name} + weighted {x.Name}";
+
     public static string Add(DeviceTensor x, DeviceTensor y) => $"{x.Name} + {y.Name}";
 }

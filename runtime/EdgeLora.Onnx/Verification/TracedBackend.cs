@@ -97,6 +97,23 @@ internal sealed class TracedBackend(IComputeBackend inner) : IComputeBackend
         Keep(name, z, rows);
     }
 
+    // Not as immediate as the inner one: what is compared is a graph's way, in which every expert runs every row.
+    public bool IsImmediate => false;
+
+    public void Route(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor weights)
+    {
+        inner.Route(rows, k, renormalise, logits, weights);
+        Keep(OpNames.Route, weights, rows);
+    }
+
+    public void GatherRows(ReadOnlySpan<int> rows, DeviceTensor x, DeviceTensor y) => inner.GatherRows(rows, x, y);
+
+    public void AddRows(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor y)
+    {
+        inner.AddRows(count, rows, weights, column, x, y);
+        Keep(OpNames.AddRows(x, y), y, count);
+    }
+
     public void DoraGain(DoraSite site, DeviceTensor magnitude, DeviceTensor norms, DeviceTensor gain) => inner.DoraGain(site, magnitude, norms, gain);
 
     public void TopK(int rows, int k, DeviceTensor x, DeviceTensor y) => inner.TopK(rows, k, x, y);

@@ -16,6 +16,8 @@ internal static class BackwardChecks
         new("Attention's derivatives survive scores that would overflow an exponential", LargeScores),
         new("Activations give the reference's derivatives", Activations),
         new("Activations' derivatives hold from tiny to huge", Magnitudes),
+        new("Route gives the reference's derivatives, the choice held", ExpertChecks.RouteBackward),
+        new("Rows gathered and added give the reference's derivatives", ExpertChecks.RowsBackward),
         new("Cross-entropy gives the reference's losses and derivatives, masked rows too", CrossEntropy),
         new("Cross-entropy of huge logits is their difference", HugeLogits),
     ];

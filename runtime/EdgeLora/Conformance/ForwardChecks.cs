@@ -23,6 +23,8 @@ internal static class ForwardChecks
         new("A NaN in a row is not hidden", NotANumber),
         new("Copies move rows and columns", Copies),
         new("DoraGain gives the reference for every type and layout", DoraGain),
+        new("Route gives each row its best experts' weights", ExpertChecks.Route),
+        new("Rows gathered come back where they belong, weighted", ExpertChecks.Rows),
         new("TopK gives the best of every row in order", TopK),
         new("TopK gives thousands of a row in order", TopThousands),
     ];

@@ -60,6 +60,12 @@ public abstract class BackendConformance : IDisposable
     public void DoraGain_gives_the_reference_for_every_type_and_layout() => Holds();
 
     [Fact]
+    public void Route_gives_each_row_its_best_experts_weights() => Holds();
+
+    [Fact]
+    public void Rows_gathered_come_back_where_they_belong_weighted() => Holds();
+
+    [Fact]
     public void TopK_gives_the_best_of_every_row_in_order() => Holds();
 
     [Fact]

@@ -48,6 +48,12 @@ public abstract class BackwardConformance : IDisposable
     public void Activations_derivatives_hold_from_tiny_to_huge() => Holds();
 
     [Fact]
+    public void Route_gives_the_reference_s_derivatives_the_choice_held() => Holds();
+
+    [Fact]
+    public void Rows_gathered_and_added_give_the_reference_s_derivatives() => Holds();
+
+    [Fact]
     public void Cross_entropy_gives_the_reference_s_losses_and_derivatives_masked_rows_too() => Holds();
 
     [Fact]

@@ -81,6 +81,20 @@ public sealed class ReferenceBackwardConformance : BackwardConformance
     }
 
     [Fact]
+    public void Experts_derivatives_are_finite_differences()
+    {
+        foreach ((int experts, int chosen, int rows) in ExpertCases.Routings())
+            foreach (bool renormalise in (bool[])[false, true])
+                Differentiate($"route {chosen} of {experts} x{rows} {renormalise}", ExpertCases.Route(_exact, experts, chosen, rows, renormalise));
+        foreach ((int width, int rows) in ExpertCases.Moves())
+        {
+            Differentiate($"gather {width} x{rows}", ExpertCases.Gather(_exact, width, rows));
+            foreach (bool all in (bool[])[false, true])
+                Differentiate($"add {width} x{rows} {all}", ExpertCases.Add(_exact, width, rows, all, zeros: false));
+        }
+    }
+
+    [Fact]
     public void Cross_entropy_s_derivatives_are_finite_differences()
     {
         foreach ((int width, int rows) in BackendCases.Sizes())

@@ -43,6 +43,12 @@ internal sealed class WrongAdd : IComputeBackend
 
     public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => _right.Scale(rows, factor, x, y);
 
+    public void Route(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor weights) => _right.Route(rows, k, renormalise, logits, weights);
+
+    public void GatherRows(ReadOnlySpan<int> rows, DeviceTensor x, DeviceTensor y) => _right.GatherRows(rows, x, y);
+
+    public void AddRows(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor y) => _right.AddRows(count, rows, weights, column, x, y);
+
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z)
     {
         _right.Add(rows, x, y, z);

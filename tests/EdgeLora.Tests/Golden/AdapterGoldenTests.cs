@@ -7,10 +7,10 @@ namespace EdgeLora.Tests.Golden;
 /// <summary>Golden numbers: ../shared/fixtures/peft, made by scripts/peft_adapters.py there with PEFT in F64.</summary>
 public sealed class AdapterGoldenTests
 {
-    // The other methods and experts come with the formats that hold them.
+    // The other methods and fused experts come with the formats that hold them.
     private static readonly string[] s_later =
     [
-        "mixtral-attn", "mixtral-experts", "mixtral-experts-v4", "llama-ia3", "qwen2-ia3", "gpt2-ia3", "llama-loha", "llama-lokr", "llama-vera", "llama-oft", "llama-boft",
+        "mixtral-experts", "llama-ia3", "qwen2-ia3", "gpt2-ia3", "llama-loha", "llama-lokr", "llama-vera", "llama-oft", "llama-boft",
         "llama-adalora", "llama-prompt", "llama-ptuning", "llama-prefix", "bases",
     ];
 

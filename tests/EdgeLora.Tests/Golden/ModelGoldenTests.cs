@@ -7,12 +7,12 @@ namespace EdgeLora.Tests.Golden;
 /// <summary>Golden numbers: ../shared/fixtures/models, made by scripts/models.py there with the reference library in F64.</summary>
 public sealed class ModelGoldenTests
 {
-    private static readonly string[] s_prefixes = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "smollm3", "granite", "olmo2", "starcoder2", "phi3", "gemma", "cohere", "stablelm", "gpt_neox", "falcon", "opt"];
+    private static readonly string[] s_prefixes = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "smollm3", "granite", "olmo2", "starcoder2", "phi3", "gemma", "cohere", "stablelm", "gpt_neox", "falcon", "opt", "mixtral"];
 
     public static TheoryData<string> Models() => new(Folders());
 
     internal static IEnumerable<string> Folders() =>
-        SharedFolder.Folders("fixtures/models").Where(f => s_prefixes.Any(f.StartsWith) && !f.EndsWith("_moe", StringComparison.Ordinal)).DefaultIfEmpty("llama");
+        SharedFolder.Folders("fixtures/models").Where(f => s_prefixes.Any(f.StartsWith)).DefaultIfEmpty("llama");
 
     [Theory, MemberData(nameof(Models))]
     public void Reference_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new ReferenceBackend());

@@ -94,6 +94,44 @@ internal sealed class TimedBackend(ITrainingBackend inner) : ITrainingBackend
     public void Scale(int rows, float factor, DeviceTensor x, DeviceTensor y) => Note("Scale", () => inner.Scale(rows, factor, x, y));
 
     /// <inheritdoc/>
+    public bool IsImmediate => inner.IsImmediate;
+
+    /// <inheritdoc/>
+    public void Route(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor weights) => Note("Route", () => inner.Route(rows, k, renormalise, logits, weights));
+
+    /// <inheritdoc/>
+    public void GatherRows(ReadOnlySpan<int> rows, DeviceTensor x, DeviceTensor y)
+    {
+        int[] numbers = rows.ToArray();
+        Note("GatherRows", () => inner.GatherRows(numbers, x, y));
+    }
+
+    /// <inheritdoc/>
+    public void AddRows(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor y)
+    {
+        int[] numbers = rows.ToArray();
+        Note("AddRows", () => inner.AddRows(count, numbers, weights, column, x, y));
+    }
+
+    /// <inheritdoc/>
+    public void RouteBackward(int rows, int k, bool renormalise, DeviceTensor logits, DeviceTensor dweights, DeviceTensor dlogits) =>
+        Note("RouteBackward", () => inner.RouteBackward(rows, k, renormalise, logits, dweights, dlogits));
+
+    /// <inheritdoc/>
+    public void GatherRowsBackward(ReadOnlySpan<int> rows, DeviceTensor dy, DeviceTensor dx)
+    {
+        int[] numbers = rows.ToArray();
+        Note("GatherRowsBackward", () => inner.GatherRowsBackward(numbers, dy, dx));
+    }
+
+    /// <inheritdoc/>
+    public void AddRowsBackward(int count, ReadOnlySpan<int> rows, DeviceTensor weights, int column, DeviceTensor x, DeviceTensor dy, DeviceTensor dx, DeviceTensor dweights)
+    {
+        int[] numbers = rows.ToArray();
+        Note("AddRowsBackward", () => inner.AddRowsBackward(count, numbers, weights, column, x, dy, dx, dweights));
+    }
+
+    /// <inheritdoc/>
     public void Add(int rows, DeviceTensor x, DeviceTensor y, DeviceTensor z) => Note("Add", () => inner.Add(rows, x, y, z));
 
     /// <inheritdoc/>

@@ -66,7 +66,7 @@ public sealed class Falcon : IArchitecture
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            LayerSites sites = new(build, config, $"transformer.h.{i}.", $"{prefix}h.{config.LayerOrder[i]}.");
+            LayerSites sites = new(build, config, $"transformer.h.{i}.", $"{prefix}h.{config.LayerOrder[i]}.", config.LayerOrder[i]);
             layers[i] = new()
             {
                 AttentionNorm = sites.Norm(two ? "ln_attn" : "input_layernorm", d, bias: true),

@@ -53,7 +53,7 @@ public sealed class GptNeoX : IArchitecture
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            LayerSites sites = new(build, config, $"gpt_neox.layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.");
+            LayerSites sites = new(build, config, $"gpt_neox.layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.", config.LayerOrder[i]);
             layers[i] = new()
             {
                 AttentionNorm = sites.Norm("input_layernorm", d, bias: true),

@@ -7,8 +7,12 @@ namespace EdgeLora.Models;
 /// <param name="config">The model's numbers.</param>
 /// <param name="name">The layer's module name for adapters, with its last dot: <c>model.layers.0.</c></param>
 /// <param name="stored">The same in the checkpoint.</param>
-public sealed class LayerSites(SiteBuilder build, ModelConfig config, string name, string stored)
+/// <param name="index">Its number in the checkpoint.</param>
+public sealed class LayerSites(SiteBuilder build, ModelConfig config, string name, string stored, int index)
 {
+    /// <summary>The layer's number in the checkpoint.</summary>
+    public int Index => index;
+
     /// <summary>The model's config file.</summary>
     public HfConfig Hf => build.Checkpoint.Config;
 

@@ -87,7 +87,7 @@ public class Llama : IArchitecture
         EmbeddingSite tokens = build.Embedding("model.embed_tokens", prefix + "embed_tokens", config.Vocabulary, d);
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
-            layers[i] = LoadLayer(new(build, config, $"model.layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}."));
+            layers[i] = LoadLayer(new(build, config, $"model.layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.", config.LayerOrder[i]));
         NormSite norm = build.Norm("model.norm", prefix + "norm", d, config.NormEpsilon, NormBias, offset: NormOffset);
         LinearSite head = config.TiedHead ? build.Tied("lm_head", tokens.Table) : build.Linear("lm_head", "lm_head", config.Vocabulary, d, bias: false);
         return new(tokens, null, layers, norm, head, LayerNorms, ReadActivation(build.Checkpoint.Config));

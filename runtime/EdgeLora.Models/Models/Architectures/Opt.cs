@@ -58,7 +58,7 @@ public sealed class Opt : IArchitecture
         DecoderLayer[] layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            LayerSites sites = new(build, config, $"{Name}layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.");
+            LayerSites sites = new(build, config, $"{Name}layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.", config.LayerOrder[i]);
             NormSite attention = sites.Norm("self_attn_layer_norm", d, bias: true), last = sites.Norm("final_layer_norm", d, bias: true);
             layers[i] = new()
             {

@@ -3,7 +3,7 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>Qwen3: Qwen2 with an RMSNorm on every q and k head instead of biases. arXiv:2505.09388.</summary>
-public sealed class Qwen3 : Qwen2
+public class Qwen3 : Qwen2
 {
     /// <inheritdoc/>
     public override IReadOnlyList<string> ModelTypes => ["qwen3"];
