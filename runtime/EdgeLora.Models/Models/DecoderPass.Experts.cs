@@ -14,7 +14,7 @@ public sealed partial class DecoderPass
         int rows = batch.Rows;
         _backend.Linear(batch, mixture.Router, input, e.Logits);
         _backend.Route(rows, mixture.Chosen, mixture.Renormalises, e.Logits, e.Weights);
-        _backend.CopyColumns(rows, e.Zero, 0, sum, 0, sum.Columns);
+        _backend.Scale(rows, 0, input, sum);
         bool gathers = _backend.IsImmediate;
         if (gathers)
             e.ReadWeights(_backend, rows);

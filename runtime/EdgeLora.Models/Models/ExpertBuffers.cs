@@ -16,9 +16,6 @@ internal sealed class ExpertBuffers(ModelConfig config, int experts, int rows, F
     public DeviceTensor Output { get; } = allocate("expert output", config.HiddenSize);
     public DeviceTensor Share { get; } = allocate("shared expert's share", 1);
 
-    /// <summary>Never written: where a sum over experts starts.</summary>
-    public DeviceTensor Zero { get; } = allocate("no expert", config.HiddenSize);
-
     /// <summary>Inside of experts of this width.</summary>
     public (DeviceTensor Gate, DeviceTensor Up) Inner(int width)
     {

@@ -14,7 +14,9 @@ public sealed class AdapterGoldenTests
         "llama-adalora", "llama-prompt", "llama-ptuning", "llama-prefix", "bases",
     ];
 
-    public static TheoryData<string> Adapters() => new(SharedFolder.Folders("fixtures/peft").Except(s_later).DefaultIfEmpty("llama-qv"));
+    public static TheoryData<string> Adapters() => new(Folders());
+
+    internal static IEnumerable<string> Folders() => SharedFolder.Folders("fixtures/peft").Except(s_later).DefaultIfEmpty("llama-qv");
 
     [Theory, MemberData(nameof(Adapters))]
     public void Reference_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new ReferenceBackend());

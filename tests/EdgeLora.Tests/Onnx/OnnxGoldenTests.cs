@@ -21,7 +21,14 @@ public sealed class OnnxGoldenTests
         Assert.All(errors, e => Assert.True(e.Passed, $"{name} {e.Tensor}: error {e.Error:g3}, tolerance {e.Tolerance:g3}"));
     }
 
-    [Theory, MemberData(nameof(AdapterGoldenTests.Adapters), MemberType = typeof(AdapterGoldenTests))]
+    /// <summary>All but the one on an encoder, which is refused.</summary>
+    public static TheoryData<string> Adapters() => new(AdapterGoldenTests.Folders().Where(f => f != "bert-cls"));
+
+    [Fact]
+    public void An_encoder_is_refused_by_name() =>
+        Assert.Contains("bert", Assert.Throws<NotSupportedException>(() => AdapterGolden.Verify(SharedFolder.Require("fixtures/peft/bert-cls"), () => new OnnxBackend("onnx:cpu"))).Message);
+
+    [Theory, MemberData(nameof(Adapters))]
     public void Adapters_give_PEFT_s_numbers(string name)
     {
         IReadOnlyList<GoldenError> errors = AdapterGolden.Verify(SharedFolder.Require("fixtures/peft/" + name), () => new OnnxBackend("onnx:cpu"));
