@@ -25,7 +25,7 @@ public static class Safetensors
     private static readonly (string Code, DType Type)[] Codes =
     [
         ("BOOL", DType.Bool), ("F4", DType.F4), ("F6_E2M3", DType.F6E2M3), ("F6_E3M2", DType.F6E3M2), ("U8", DType.U8), ("I8", DType.I8),
-        ("F8_E5M2", DType.F8E5M2), ("F8_E4M3", DType.F8E4M3), ("F8_E8M0", DType.F8E8M0), ("I16", DType.I16), ("U16", DType.U16), ("F16", DType.F16),
+        ("F8_E5M2", DType.F8E5M2), ("F8_E4M3", DType.F8E4M3), ("F8_E8M0", DType.F8E8M0), ("F8_E4M3FNUZ", DType.F8E4M3Fnuz), ("F8_E5M2FNUZ", DType.F8E5M2Fnuz), ("I16", DType.I16), ("U16", DType.U16), ("F16", DType.F16),
         ("BF16", DType.BF16), ("I32", DType.I32), ("U32", DType.U32), ("F32", DType.F32), ("C64", DType.C64), ("F64", DType.F64), ("I64", DType.I64), ("U64", DType.U64),
     ];
 

@@ -33,6 +33,10 @@ public enum DType
     F8E4M3,
     /// <summary>8-bit float e5m2.</summary>
     F8E5M2,
+    /// <summary>8-bit float e4m3fnuz: one zero, no infinities.</summary>
+    F8E4M3Fnuz,
+    /// <summary>8-bit float e5m2fnuz: one zero, no infinities.</summary>
+    F8E5M2Fnuz,
     /// <summary>8-bit power of two e8m0: a scale.</summary>
     F8E8M0,
     /// <summary>4-bit float e2m1, two to a byte.</summary>
@@ -122,7 +126,7 @@ public static class DTypes
         DType.F64 or DType.I64 or DType.U64 or DType.C64 => 8,
         DType.F32 or DType.I32 or DType.U32 => 4,
         DType.F16 or DType.BF16 or DType.I16 or DType.U16 => 2,
-        DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 or DType.F8E8M0 or DType.F4 => 1,
+        DType.I8 or DType.U8 or DType.Bool or DType.F8E4M3 or DType.F8E5M2 or DType.F8E4M3Fnuz or DType.F8E5M2Fnuz or DType.F8E8M0 or DType.F4 => 1,
         DType.F6E2M3 or DType.F6E3M2 => 3,
         DType.Q8_0 => 34,
         DType.Q4_0 or DType.IQ4_NL or DType.Q1_0 => 18,

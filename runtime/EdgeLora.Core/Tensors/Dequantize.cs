@@ -114,6 +114,7 @@ public static class Dequantize
         DType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(b),
         DType.I8 => (sbyte)b[0],
         DType.U8 or DType.Bool => b[0],
+        DType.F8E4M3 or DType.F8E5M2 or DType.F8E4M3Fnuz or DType.F8E5M2Fnuz or DType.F8E8M0 => Float8.Values(type)[b[0]],
         _ => throw new NotSupportedException($"{type} cannot be read as numbers yet"),
     };
 

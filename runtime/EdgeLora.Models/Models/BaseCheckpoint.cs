@@ -9,16 +9,18 @@ namespace EdgeLora.Models;
 /// <param name="Pairs">How rotary pairs lie in q and k.</param>
 /// <param name="TransposedConv1D">True where GPT-2's Conv1D weights are stored [out, in] already (GGUF).</param>
 /// <param name="Container">What else must live as long (the GGUF file, for its vocabulary), or null.</param>
-public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Weights, RopePairs Pairs = RopePairs.Halves, bool TransposedConv1D = false, IDisposable? Container = null) : IDisposable
+/// <param name="Quantization">How the safetensors are quantised, or null.</param>
+public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Weights, RopePairs Pairs = RopePairs.Halves, bool TransposedConv1D = false, IDisposable? Container = null, QuantizationSummary? Quantization = null) : IDisposable
 {
-    /// <summary>Opens a Hugging Face folder (config.json with safetensors, single or sharded).</summary>
+    /// <summary>Opens a Hugging Face folder (config.json with safetensors, single or sharded, plain or quantised: <see cref="QuantizedWeights"/>).</summary>
     public static BaseCheckpoint OpenFolder(string folder)
     {
         HfConfig config = HfConfig.Read(System.IO.Path.Combine(folder, "config.json"));
         string single = System.IO.Path.Combine(folder, "model.safetensors"), index = single + ".index.json";
         if (!File.Exists(single) && !File.Exists(index))
             throw new ModelFileException(folder, "no weights: expected model.safetensors or model.safetensors.index.json");
-        return new(folder, config, Safetensors.Open(File.Exists(single) ? single : index));
+        TensorFile weights = QuantizedWeights.Open(Safetensors.Open(File.Exists(single) ? single : index), config, out QuantizationSummary? quantization);
+        return new(folder, config, weights, Quantization: quantization);
     }
 
     /// <summary>Opens a Hugging Face folder or a .gguf file. Throws <see cref="ModelFileException"/>.</summary>

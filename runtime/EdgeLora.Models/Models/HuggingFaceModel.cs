@@ -3,14 +3,19 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>A GGUF base as a Hugging Face folder: safetensors with q and k in that order of rows and Conv1D turned back, config.json, generation_config.json and the tokenizer's files.</summary>
+/// <summary>
+/// A base as a Hugging Face folder of plain safetensors: a GGUF file, with q and k in that order of rows and Conv1D turned back, config.json, generation_config.json and the tokenizer's files; or a folder, of
+/// other types, and without what its config says of quantisation.
+/// </summary>
 public sealed class HuggingFaceModel
 {
-    private readonly GgufFile _file;
+    private readonly GgufFile? _file;
+    private readonly string _path;
     private readonly JsonObject _config;
     private readonly DType _type;
 
-    private HuggingFaceModel(GgufFile file, JsonObject config, DType type, IReadOnlyList<TensorOutput> tensors) => (_file, _config, _type, Tensors) = (file, config, type, tensors);
+    private HuggingFaceModel(BaseCheckpoint checkpoint, JsonObject config, DType type, IReadOnlyList<TensorOutput> tensors) =>
+        (_path, _file, _config, _type, Tensors) = (checkpoint.Path, checkpoint.Container as GgufFile, config, type, tensors);
 
     /// <summary>The tensors, under Hugging Face names.</summary>
     public IReadOnlyList<TensorOutput> Tensors { get; }
@@ -19,11 +24,12 @@ public sealed class HuggingFaceModel
     public long ByteLength => Tensors.Sum(t => t.ByteLength);
 
     /// <summary>Plans the folder. Throws <see cref="ModelFileException"/> for what a Hugging Face model cannot say.</summary>
-    /// <param name="checkpoint">An opened GGUF base.</param>
+    /// <param name="checkpoint">An opened base.</param>
     /// <param name="type">F32, F16 or BF16 for every tensor; null: floats stay what they are, quantised tensors become F32, which holds them exactly.</param>
     public static HuggingFaceModel Of(BaseCheckpoint checkpoint, DType? type)
     {
-        GgufFile file = checkpoint.Container as GgufFile ?? throw new ModelFileException(checkpoint.Path, "is no GGUF base");
+        if (checkpoint.Container is not GgufFile file)
+            return OfFolder(checkpoint, type);
         GgufCheckpoint gguf = new(file);
         if (gguf.UnmappedTensors.Count > 0)
             throw new ModelFileException(file.FilePath, [.. gguf.UnmappedTensors.Select(t => $"tensor '{t}': Hugging Face's {gguf.Architecture} has no name for it")]);
@@ -38,8 +44,21 @@ public sealed class HuggingFaceModel
         }
         JsonObject config = JsonNode.Parse(gguf.ConfigJson.ToJsonString())!.AsObject();
         SpellRope(file, config, numbers);
-        return new(file, config, type ?? tensors.GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.ByteLength))!.Key, tensors);
+        return new(checkpoint, config, type ?? Most(tensors), tensors);
     }
+
+    private static HuggingFaceModel OfFolder(BaseCheckpoint checkpoint, DType? type)
+    {
+        JsonObject config = JsonNode.Parse(File.ReadAllBytes(Path.Combine(checkpoint.Path, "config.json")))!.AsObject();
+        config.Remove("quantization_config");
+        config.Remove("quantization");
+        List<TensorOutput> tensors = [];
+        foreach ((string name, Tensor tensor) in checkpoint.Weights.Tensors)
+            tensors.Add(new(name, !tensor.Type.IsWeight() ? tensor.Type : type ?? (tensor.Type is DType.F16 or DType.BF16 ? tensor.Type : DType.F32), tensor));
+        return new(checkpoint, config, type ?? Most(tensors), tensors);
+    }
+
+    private static DType Most(List<TensorOutput> tensors) => tensors.Where(t => t.Type.IsWeight()).GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.ByteLength))!.Key;
 
     /// <summary>Writes the files into an empty folder.</summary>
     /// <param name="folder">The folder.</param>
@@ -50,6 +69,13 @@ public sealed class HuggingFaceModel
         Safetensors.Write(Path.Combine(folder, "model.safetensors"), Tensors, new Dictionary<string, string> { ["format"] = "pt" }, written, cancellation);
         HfConfig.SetType(_config, _type);
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), _config.ToJsonString(new() { WriteIndented = true }));
+        if (_file is null)
+        {
+            Tokenizer.CopyFiles(_path, folder);
+            if (File.Exists(Path.Combine(_path, "generation_config.json")))
+                File.Copy(Path.Combine(_path, "generation_config.json"), Path.Combine(folder, "generation_config.json"));
+            return;
+        }
         JsonObject generation = [];
         foreach (string field in (string[])["bos_token_id", "eos_token_id"])
             if (_config[field] is { } id)

@@ -151,6 +151,6 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         if (_store.Take(name, shape) is not { } tensor)
             return null;
         ByteLength += tensor.ByteLength;
-        return _taken[name] = backend.Upload(view is { } seen ? tensor.View(tensor.Name, seen) : tensor);
+        return _taken[name] = backend.Upload(view is { } seen ? tensor.Held().View(tensor.Name, seen) : tensor.Held());
     }
 }

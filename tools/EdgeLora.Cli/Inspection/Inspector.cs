@@ -243,6 +243,12 @@ internal static class Inspector
         BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
         if (report.Tensors.Count == 0)
             report.Take([.. checkpoint.Weights.Tensors.Values]);
+        if (checkpoint.Quantization is { } quantization)
+        {
+            report.Facts.Add(("quantization", quantization.Method));
+            report.Facts.Add(("quantizedModules", quantization.Modules));
+            report.Facts.AddRange(quantization.Facts);
+        }
         using DecoderModel model = DecoderModel.Load(checkpoint, backend);
         ModelConfig config = model.Config;
         report.Fingerprint = model.BaseFingerprint;
