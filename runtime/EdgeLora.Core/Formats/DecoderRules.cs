@@ -54,8 +54,13 @@ internal sealed class DecoderRules(HfConfig config)
             _faults.Add($"{config.FirstOf("num_key_value_heads", "num_kv_heads", "n_head_kv")}: expected a divisor of {headsName} {heads}, found {groups}");
         if (headSize > 0 || heads <= 0 || hidden <= 0)
             return headSize;
-        if (hidden % heads == 0)
+        if (hidden % heads == 0 && hidden / heads <= MaxHeadSize)
             return hidden / heads;
+        if (hidden % heads == 0)
+        {
+            _faults.Add($"{headsName}: expected heads of at most {MaxHeadSize}, found {heads} in the hidden size {hidden}");
+            return -1;
+        }
         _faults.Add($"{headsName}: expected a divisor of the hidden size {hidden}, or head_dim; found {heads}");
         return -1;
     }

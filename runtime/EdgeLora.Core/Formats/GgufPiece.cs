@@ -158,6 +158,8 @@ internal sealed class GgufPiece
         if (!GgufTensorType.TryFind(id, out GgufTensorType? type))
             throw _cursor.Fault($"unknown tensor type {id}");
         long columns = rank == 0 ? 1 : dimensions[^1];
+        if (columns > int.MaxValue)
+            throw _cursor.Fault($"rows of {columns} elements; at most {int.MaxValue} are read");
         if (columns % type.BlockSize != 0)
             throw _cursor.Fault($"rows of {columns} elements are no whole {type.Name} blocks of {type.BlockSize}");
         try

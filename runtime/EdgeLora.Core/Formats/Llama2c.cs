@@ -142,6 +142,9 @@ public sealed class Llama2c : IDisposable
             throw Fault($"n_kv_heads: expected a divisor of n_heads {Heads}, found {KvHeads}");
         if (Version == 2)
             GroupSize = Size(header, 37, "group_size", LargestSize);
+        // Before a name is made for every layer: each has two norms in F32.
+        if (8L * HiddenSize * Layers > _file.Length - _start)
+            throw Fault($"the file ends at byte {_file.Length}; the norms of {Layers} layers alone take {8L * HiddenSize * Layers} bytes");
     }
 
     private int Size(ReadOnlySpan<byte> header, int at, string name, int most)

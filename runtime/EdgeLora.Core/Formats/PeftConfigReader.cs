@@ -31,7 +31,11 @@ public sealed class PeftConfigReader
         ["monteclora_config"] = "MonteCLoRA is not supported",
     };
 
+    // Each costs most of a megabyte and some milliseconds.
+    private const int MostEngines = 64;
+
     private readonly FaultList _faults;
+    private int _engines;
     private readonly JsonElement _root;
     private readonly HashSet<string> _read = ["peft_type"];
 
@@ -280,7 +284,14 @@ public sealed class PeftConfigReader
     {
         try
         {
-            return create(source);
+            if (_engines >= MostEngines && PlainPattern.Of(source) is not { IsWord: true })
+            {
+                Fault(field, $"'{(source.Length > 60 ? source[..57] + "..." : source)}' comes after {MostEngines} patterns that need a regular expression engine; no more are read");
+                return null;
+            }
+            PythonPattern pattern = create(source);
+            _engines += pattern.IsPlain ? 0 : 1;
+            return pattern;
         }
         catch (Exception e) when (e is ArgumentException or OutOfMemoryException or InsufficientExecutionStackException)
         {

@@ -5,7 +5,7 @@ using System.Text.RegularExpressions;
 namespace EdgeLora.Core;
 
 /// <summary>
-/// A regular expression that a file brought along, in Python's spelling. It runs on the linear engine; what that cannot do (look-around, back references) runs
+/// A regular expression that a file brought along, in Python's spelling. Plain ones run by themselves (<see cref="PlainPattern"/>), others on the linear engine; what that cannot do (look-around, back references) runs
 /// under a time limit. Python: docs.python.org/3/library/re.html.
 /// </summary>
 public sealed class PythonPattern
@@ -14,38 +14,74 @@ public sealed class PythonPattern
 
     private static readonly TimeSpan s_limit = TimeSpan.FromMilliseconds(150);
 
-    private readonly Regex _regex;
+    // Only patterns that need an engine have one: the linear engine costs most of a megabyte each.
+    private readonly Regex? _regex;
+    private readonly PlainPattern? _plain;
+    private readonly Frame _frame;
 
-    private PythonPattern(string source, Regex regex)
+    private PythonPattern(string source, Frame frame, PlainPattern? plain)
     {
-        Source = source;
-        _regex = regex;
+        (Source, _frame, _plain) = (source, frame, plain);
+        if (plain is null)
+            _regex = Create(source, frame);
+    }
+
+    private enum Frame
+    {
+        Whole,
+        DottedEnd,
+        LayerContainer,
     }
 
     /// <summary>The pattern as it stands in the file.</summary>
     public string Source { get; }
 
+    /// <summary>Whether it runs without a regular expression engine.</summary>
+    public bool IsPlain => _plain is not null;
+
     /// <summary>A pattern that must match a whole name: <c>re.fullmatch(source, name)</c>.</summary>
-    public static PythonPattern Whole(string source) => Create(source, t => $@"\A(?:{t})\z");
+    public static PythonPattern Whole(string source) => new(source, Frame.Whole, PlainPattern.Of(source));
 
     /// <summary>A pattern that must match a name's end from a dot on: <c>re.match(rf"(.*\.)?({source})$", name)</c>.</summary>
-    public static PythonPattern DottedEnd(string source) => Create(source, t => $@"\A(?:.*\.)?(?:{t})$");
+    public static PythonPattern DottedEnd(string source) => new(source, Frame.DottedEnd, PlainPattern.Of(source));
 
     /// <summary>A pattern for the container of numbered layers: <c>re.match(rf".*?\.{source}\.(\d+)\.", name)</c>.</summary>
-    public static PythonPattern LayerContainer(string source) => Create(source, t => $@"\A.*?\.{t}\.(?<edgelora_index>\d+)\.");
+    public static PythonPattern LayerContainer(string source) => new(source, Frame.LayerContainer, PlainPattern.Of(source) is { IsWord: true } word ? word : null);
 
     /// <summary>Whether it matches. Throws <see cref="RegexMatchTimeoutException"/> past the time limit.</summary>
-    public bool IsMatch(string name) => _regex.IsMatch(name);
+    public bool IsMatch(string name) => _frame switch
+    {
+        Frame.LayerContainer => LayerOf(name) >= 0,
+        // A dot of Python is no line end.
+        _ when _plain is null || name.Contains('\n') => Engine.IsMatch(name),
+        Frame.Whole => _plain.IsWhole(name),
+        _ => _plain.IsEnd(name),
+    };
 
     /// <summary>The layer's number, or -1. Throws <see cref="RegexMatchTimeoutException"/> past the time limit.</summary>
     public int LayerOf(string name)
     {
-        Match match = _regex.Match(name);
-        return match.Success && int.TryParse(match.Groups["edgelora_index"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index : -1;
+        if (_plain is null || name.Contains('\n'))
+        {
+            Match match = Engine.Match(name);
+            return match.Success && int.TryParse(match.Groups["edgelora_index"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index : -1;
+        }
+        string container = $".{Source}.";
+        for (int at = name.IndexOf(container, StringComparison.Ordinal); at >= 0; at = name.IndexOf(container, at + 1, StringComparison.Ordinal))
+        {
+            int from = at + container.Length, end = from;
+            while (end < name.Length && char.IsDigit(name[end]))
+                end++;
+            if (end > from && end < name.Length && name[end] == '.')
+                return int.TryParse(name.AsSpan(from, end - from), NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index : -1;
+        }
+        return -1;
     }
 
+    private Regex Engine => _regex ?? Create(Source, _frame);
+
     // Throws ArgumentException for what is no pattern.
-    private static PythonPattern Create(string source, Func<string, string> frame)
+    private static Regex Create(string source, Frame frame)
     {
         if (source.Length > MaxLength)
             throw new ArgumentException($"a pattern of {source.Length} characters; at most {MaxLength} are read");
@@ -53,13 +89,19 @@ public sealed class PythonPattern
         const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.NonBacktracking;
         // Alone first: a frame must not balance what the pattern left open.
         _ = new Regex(translated, RegexOptions.CultureInvariant, s_limit);
+        string framed = frame switch
+        {
+            Frame.Whole => $@"\A(?:{translated})\z",
+            Frame.DottedEnd => $@"\A(?:.*\.)?(?:{translated})$",
+            _ => $@"\A.*?\.{translated}\.(?<edgelora_index>\d+)\.",
+        };
         try
         {
-            return new(source, new Regex(frame(translated), Options));
+            return new(framed, Options);
         }
         catch (NotSupportedException)
         {
-            return new(source, new Regex(frame(translated), RegexOptions.CultureInvariant, s_limit));
+            return new(framed, RegexOptions.CultureInvariant, s_limit);
         }
     }
 

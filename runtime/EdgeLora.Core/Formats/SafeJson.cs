@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 
@@ -46,7 +47,11 @@ public static class SafeJson
         RequireUtf8(path, utf8.Span, what);
         try
         {
-            return JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
+            JsonDocument document = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
+            if (HasHalfPair(utf8.Span))
+                using (document)
+                    throw new ModelFileException(path, $"{HalfPairIn(document.RootElement, "") ?? what}: a string holds half of a surrogate pair, which is no character");
+            return document;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -59,6 +64,59 @@ public static class SafeJson
     {
         if (!Utf8.IsValid(bytes))
             throw new ModelFileException(path, $"{what} is not UTF-8");
+    }
+
+    // "\ud800" alone is no text: the reader takes it and throws when it is asked for the string.
+    private static bool HasHalfPair(ReadOnlySpan<byte> utf8)
+    {
+        int expected = 0, next;
+        for (int at = 0; (next = utf8[at..].IndexOf((byte)'\\')) >= 0;)
+        {
+            if (expected > 0 && next > 0)
+                break;
+            at += next + 1;
+            if (at >= utf8.Length || utf8[at] != 'u')
+            {
+                if (expected > 0)
+                    break;
+                at = Math.Min(at + 1, utf8.Length);
+                continue;
+            }
+            ReadOnlySpan<byte> digits = utf8.Slice(at + 1, Math.Min(4, utf8.Length - at - 1));
+            at += 1 + digits.Length;
+            int unit = digits.Length == 4 && Utf8Parser.TryParse(digits, out ushort value, out int used, 'X') && used == 4 ? value : 0;
+            bool low = unit is >= 0xDC00 and <= 0xDFFF;
+            if (low != expected > 0)
+            {
+                expected = 1;
+                break;
+            }
+            expected = unit is >= 0xD800 and <= 0xDBFF ? 1 : 0;
+        }
+        return expected > 0;
+    }
+
+    // The field whose string, or whose members' name, cannot be read.
+    private static string? HalfPairIn(JsonElement element, string field)
+    {
+        try
+        {
+            if (element.ValueKind == JsonValueKind.String)
+                element.GetString();
+            if (element.ValueKind == JsonValueKind.Object)
+                foreach (JsonProperty property in element.EnumerateObject())
+                    if (HalfPairIn(property.Value, field.Length == 0 ? property.Name : $"{field}.{property.Name}") is { } found)
+                        return found;
+            if (element.ValueKind == JsonValueKind.Array)
+                foreach (JsonElement item in element.EnumerateArray())
+                    if (HalfPairIn(item, field) is { } found)
+                        return found;
+            return null;
+        }
+        catch (InvalidOperationException)
+        {
+            return field.Length == 0 ? null : field;
+        }
     }
 
     /// <summary>The refusal for an exception of the JSON reader: <c>file: what, line 3: reason</c>.</summary>

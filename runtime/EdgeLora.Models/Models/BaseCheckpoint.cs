@@ -35,6 +35,16 @@ public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Wei
             : throw new ModelFileException(path, "is no model: expected a folder with config.json, a tree, or a .gguf file");
     }
 
+    // No architecture's layer has fewer weights; a config that promises more layers is refused before sites are made for them.
+    private const int FewestWeightsOfLayer = 4;
+
+    /// <summary>Refuses a config with more layers than the weights can hold, before a name is made for each.</summary>
+    internal void RequireLayers(int layers)
+    {
+        if (FewestWeightsOfLayer * (long)layers > Weights.Tensors.Count)
+            throw new ModelFileException(Path, $"num_hidden_layers: {layers} layers, but there are only {Weights.Tensors.Count} tensors");
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

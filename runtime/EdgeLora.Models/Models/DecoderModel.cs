@@ -56,6 +56,7 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         {
             IArchitecture architecture = ArchitectureRegistry.For(checkpoint.Config);
             ModelConfig config = architecture.ReadConfig(checkpoint);
+            checkpoint.RequireLayers(config.Layers);
             if (layerOrder is not null)
                 config = layerOrder.All(i => (uint)i < (uint)config.Layers)
                     ? config.WithLayers(layerOrder)

@@ -78,6 +78,7 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
             if (backend is IWholeModelBackend)
                 throw new NotSupportedException($"{checkpoint.Path}: device '{backend.Name}' runs decoders only, not {checkpoint.Config.ModelType}; use cpu, reference or a vulkan device");
             ModelConfig config = architecture.ReadConfig(checkpoint.Config);
+            checkpoint.RequireLayers(config.Layers);
             SiteBuilder build = new(checkpoint, backend);
             EncoderHead head = new(build, backend, architecture.ClassifierSuffix, classes);
             EncoderWeights weights = architecture.Load(config, build, head);

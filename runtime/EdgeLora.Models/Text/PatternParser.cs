@@ -163,16 +163,19 @@ internal sealed class PatternParser
         {
             case '(': return ParseGroup();
             case '[': return Member(ParseClass());
-            case '.': return _dotAll ? Member(_ => true) : Member(x => x != '\n');
+            case '.': return _dotAll ? Few(_ => true) : Few(x => x != '\n');
             case '^': return new PatternNode.Assert(PatternAssert.LineStart);
             case '$': return new PatternNode.Assert(PatternAssert.LineEnd);
             case '*' or '+' or '?': throw Fault("a quantifier with nothing before it");
             case '\\': return ParseEscape();
-            default: return Member(Single(c));
+            default: return Few(Single(c));
         }
     }
 
-    private PatternNode.Set Member(Func<int, bool> test) => new(new PatternSet(test));
+    private static PatternNode.Set Member(Func<int, bool> test) => new(new PatternSet(test));
+
+    // A test that costs less than remembering it.
+    private static PatternNode.Set Few(Func<int, bool> test) => new(new PatternSet(test, remember: false));
 
     private Func<int, bool> Single(int c)
     {
@@ -263,11 +266,11 @@ internal sealed class PatternParser
             case 'R':
                 _at++;
                 return new PatternNode.Atomic(new PatternNode.Choice([
-                    new PatternNode.Sequence([Member(c => c == '\r'), Member(c => c == '\n')]),
-                    Member(c => c is >= 10 and <= 13 or 0x85 or 0x2028 or 0x2029)]));
+                    new PatternNode.Sequence([Few(c => c == '\r'), Few(c => c == '\n')]),
+                    Few(c => c is >= 10 and <= 13 or 0x85 or 0x2028 or 0x2029)]));
             case >= '1' and <= '9' or 'k' or 'g' or 'G' or 'K' or 'X': throw Fault($"\\{(char)Peek} is not supported,");
         }
-        return ParseEscapedClass() is { } test ? Member(test) : Member(Single(ParseEscapedChar()));
+        return ParseEscapedClass() is { } test ? Member(test) : Few(Single(ParseEscapedChar()));
     }
 
     /// <summary>\d \s \w \h \p{…} and their negations; null (and nothing consumed) for any other escape.</summary>

@@ -2,24 +2,31 @@ using System.Globalization;
 
 namespace EdgeLora.Models;
 
-/// <summary>A set of code points, given by a test and remembered in bitmap pages of 256.</summary>
-internal sealed class PatternSet(Func<int, bool> test)
+/// <summary>A set of code points, given by a test and, unless the test is cheap, remembered in bitmap pages of 256, which lie in blocks of 32: a file may bring thousands of sets, most of which meet few letters.</summary>
+internal sealed class PatternSet(Func<int, bool> test, bool remember = true)
 {
-    private readonly ulong[]?[] _pages = new ulong[]?[0x1100];
+    private const int Blocks = 0x110000 >> 13;
+
+    private ulong[]?[]?[]? _blocks;
 
     public bool Contains(int c)
     {
-        ulong[] page = _pages[c >> 8] ?? Fill(c >> 8);
+        if (!remember)
+            return test(c);
+        ulong[] page = _blocks?[c >> 13]?[(c >> 8) & 31] ?? Fill(c >> 8);
         return (page[(c >> 6) & 3] >> (c & 63) & 1) != 0;
     }
 
+    // On several threads at once one page may be lost and filled again.
     private ulong[] Fill(int index)
     {
         ulong[] page = new ulong[4];
         for (int i = 0; i < 256; i++)
             if (test(index << 8 | i))
                 page[i >> 6] |= 1UL << (i & 63);
-        return _pages[index] = page;
+        ulong[]?[]?[] blocks = _blocks ??= new ulong[]?[]?[Blocks];
+        ulong[]?[] block = blocks[index >> 5] ??= new ulong[]?[32];
+        return block[index & 31] = page;
     }
 
     /// <summary>The test behind <c>\p{name}</c>, or null for a name that is none.</summary>

@@ -37,11 +37,12 @@ internal static class SentencePieceFile
         Dictionary<string, int> ids = new(vocabulary.Pieces.Count);
         // An id that means another piece here was counted for another file.
         List<AddedToken> added = [.. config.AddedTokens.Where(t => t.Id >= vocabulary.Pieces.Count || vocabulary.Pieces[t.Id].Text == t.Content)];
+        HashSet<string> known = [.. added.Select(t => t.Content)];
         for (int id = 0; id < vocabulary.Pieces.Count; id++)
         {
             SentencePiece piece = vocabulary.Pieces[id];
             ids.TryAdd(piece.Text, id);
-            if (piece.Kind == PieceKind.Control && !added.Exists(t => t.Content == piece.Text))
+            if (piece.Kind == PieceKind.Control && known.Add(piece.Text))
                 added.Add(new(id, piece.Text, Special: true));
         }
         // The unknown piece is text: it decodes to its own surface.

@@ -20,10 +20,11 @@ public sealed class HouseTests
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
         ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
         ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
-        ["EdgeLora.Tests"] = ["EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Onnx", "EdgeLora.Training", "EdgeLora.Cli"],
+        ["EdgeLora.Fuzz"] = ["EdgeLora.Models"],
+        ["EdgeLora.Tests"] = ["EdgeLora.Fuzz", "EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Onnx", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 
-    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Native", "EdgeLora.Tests"];
+    private static readonly string[] s_unsafe = ["EdgeLora.Cpu", "EdgeLora.Vulkan", "EdgeLora.Native", "EdgeLora.Fuzz", "EdgeLora.Tests"];
 
     private static IEnumerable<string> Projects() => Directory.EnumerateFiles(SharedFolder.Repository, "*.csproj", SearchOption.AllDirectories);
 
