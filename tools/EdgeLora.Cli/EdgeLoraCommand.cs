@@ -74,6 +74,7 @@ public static class EdgeLoraCommand
             TreeVerb.Create(io),
             InspectVerb.Create(io),
             ConvertVerb.Create(io),
+            AdapterVerb.Create(io),
             InitVerb.Create(io),
             PullVerb.Create(io),
             TrainVerb.Create(io, TrainVerb.IsNamed(args)),

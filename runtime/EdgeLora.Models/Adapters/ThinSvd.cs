@@ -36,6 +36,67 @@ internal static class ThinSvd
         return null;
     }
 
+    /// <summary>
+    /// The <paramref name="rank"/> leading triples of any matrix: B0 = U·S [rows, rank], A0 = Vᵀ [rank, columns], the part that is left out ‖W − B0·A0‖ and ‖W‖. Exact (to rounding) where the shorter side is
+    /// short against the rank; else subspace iteration until another round captures less than 1e-10 of ‖W‖² more: triples that lie close together need not be told apart for that.
+    /// </summary>
+    public static (double[] Left, double[] Right, double LeftOut, double Norm) Leading(double[] w, int rows, int columns, int rank)
+    {
+        int side = Math.Min(rows, columns);
+        rank = Math.Min(rank, side);
+        double total = 0;
+        foreach (double x in w)
+            total += x * x;
+        bool whole = side <= Math.Max(128, 3 * rank), turned = rows > columns;
+        int size = whole ? side : Math.Min(2 * rank + 16, side);
+        double[] v, u, singular = new double[size];
+        if (whole)
+        {
+            // Rows of the flatter of W and Wᵀ are turned until they are orthogonal.
+            v = turned ? Transpose(w, rows, columns) : (double[])w.Clone();
+            u = new double[size * size];
+            for (int k = 0; k < size; k++)
+                u[k * size + k] = 1;
+            Diagonalize(v, Math.Max(rows, columns), u, size, size, singular);
+            if (turned)
+                (u, v) = (v, u);
+        }
+        else
+        {
+            v = new double[size * columns];
+            u = new double[size * rows];
+            Random random = new(1);
+            for (int i = 0; i < v.Length; i++)
+                v[i] = random.NextDouble() - 0.5;
+            Orthonormalize(v, size, columns);
+            double before = -1;
+            for (int round = 0; round < 100; round++)
+            {
+                Multiply(w, rows, columns, v, size, u);
+                Orthonormalize(u, size, rows);
+                MultiplyTransposed(w, rows, columns, u, size, v);
+                Diagonalize(v, columns, u, rows, size, singular);
+                double captured = 0;
+                for (int k = 0; k < rank; k++)
+                    captured += singular[k] * singular[k];
+                if (round > 0 && captured - before <= 1e-10 * total)
+                    break;
+                before = captured;
+            }
+        }
+        double kept = 0, rest = 0;
+        for (int k = 0; k < size; k++)
+            if (k < rank)
+                kept += singular[k] * singular[k];
+            else
+                rest += singular[k] * singular[k];
+        double[] left = new double[rows * rank];
+        for (int o = 0; o < rows; o++)
+            for (int k = 0; k < rank; k++)
+                left[o * rank + k] = singular[k] * u[k * rows + o];
+        return (left, v.AsSpan(0, rank * columns).ToArray(), Math.Sqrt(whole ? rest : Math.Max(0, total - kept)), Math.Sqrt(total));
+    }
+
     /// <summary>Gram-Schmidt, twice; a vector that depends on those before it becomes zero. Returns how many are not.</summary>
     public static int Orthonormalize(double[] vectors, int count, int length)
     {
@@ -100,7 +161,7 @@ internal static class ThinSvd
         });
 
     // Rotates the vectors t_k = Wᵀ·u_k until they are orthogonal, u alike: then t_k = σ_k·v_k. Sorts by σ and leaves v_k in place of t_k.
-    private static void Diagonalize(double[] t, int columns, double[] u, int rows, int count, double[] singular)
+    internal static void Diagonalize(double[] t, int columns, double[] u, int rows, int count, double[] singular)
     {
         for (int sweep = 0; sweep < 30; sweep++)
         {
@@ -149,7 +210,7 @@ internal static class ThinSvd
         return result;
     }
 
-    private static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b)
+    internal static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b)
     {
         double sum = 0;
         int i = 0;

@@ -9,8 +9,8 @@ public sealed class PeftGoldenTests
 {
     public static TheoryData<string, string> Refused => new()
     {
-        { "llama-ia3", "IA3" }, { "llama-loha", "LOHA" }, { "llama-lokr", "LOKR" }, { "llama-vera", "VERA" }, { "llama-oft", "OFT" }, { "llama-boft", "BOFT" },
-        { "llama-adalora", "ADALORA" }, { "llama-prompt", "PROMPT_TUNING" }, { "llama-ptuning", "P_TUNING" }, { "llama-prefix", "PREFIX_TUNING" },
+        { "llama-ia3", "IA3" }, { "qwen2-ia3", "IA3" }, { "gpt2-ia3", "IA3" }, { "llama-oft", "OFT" }, { "llama-boft", "BOFT" },
+        { "llama-prompt", "PROMPT_TUNING" }, { "llama-ptuning", "P_TUNING" }, { "llama-prefix", "PREFIX_TUNING" },
         { "mixtral-experts", "target_parameters" },
     };
 

@@ -40,7 +40,8 @@ internal static class AdapterConversion
         return new(string.Join("; ", [$"an adapter as {to.Title}{folded}", .. verdict.Notes]), ("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", verdict.Notes));
     }
 
-    private static AdapterFileFormat Target(ConvertRequest request)
+    /// <summary>The format to write. Throws <see cref="UsageException"/> where neither --to nor the extension tells it.</summary>
+    internal static AdapterFileFormat Target(ConvertRequest request)
     {
         AdapterFileFormat? to = request.To is { } name
             ? AdapterFormats.Named(name) ?? throw new UsageException($"--to {name}: an adapter becomes one of {Targets}")
@@ -58,7 +59,8 @@ internal static class AdapterConversion
         _ => throw new UsageException($"--enable-lora {text}: expected true or false for each part, with commas between"),
     });
 
-    private static DType? TypeOf(string? name)
+    /// <summary>What --type names; null where it was not given.</summary>
+    internal static DType? TypeOf(string? name)
     {
         if (name is null)
             return null;

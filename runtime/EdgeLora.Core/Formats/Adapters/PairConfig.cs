@@ -1,7 +1,7 @@
 namespace EdgeLora.Core;
 
 /// <summary>A configuration for pairs whose ranks and alphas are known by module: the commonest of each stands for all, the others are named by the shortest ends of names that tell them apart.</summary>
-internal static class PairConfig
+public static class PairConfig
 {
     /// <summary>Makes it. Throws <see cref="ModelFileException"/> for <paramref name="path"/> where a name is none.</summary>
     /// <param name="path">The file, for messages.</param>

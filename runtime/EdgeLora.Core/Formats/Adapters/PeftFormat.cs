@@ -30,8 +30,10 @@ public sealed class PeftFormat : AdapterFileFormat
     /// <inheritdoc/>
     public override PeftAdapter Read(string path, AdapterOptions options)
     {
-        (PeftConfig config, string json) = ReadConfig(path);
+        (PeftConfig config, string json, string? method) = ReadMethod(path);
         TensorFile tensors = OpenTensors(path);
+        if (method is not null)
+            return PeftMethods.Read(path, method, config, tensors, options);
         return PeftAdapter.Assemble(path, config, json, tensors, tensors);
     }
 
@@ -42,13 +44,17 @@ public sealed class PeftFormat : AdapterFileFormat
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) => adapter.As(options.Type).Write(path, cancellation);
 
     /// <summary>adapter_config.json of a folder, parsed and as it stands. Throws <see cref="ModelFileException"/> for the folder.</summary>
-    internal static (PeftConfig Config, string Json) ReadConfig(string folder)
+    internal static (PeftConfig Config, string Json) ReadConfig(string folder) => ReadMethod(folder) is var (config, json, _) ? (config, json) : default;
+
+    // Method: one that is read as LoRA, or null.
+    private static (PeftConfig Config, string Json, string? Method) ReadMethod(string folder)
     {
         string path = Path.Combine(folder, PeftConfigReader.FileName);
         if (!File.Exists(path))
             throw new ModelFileException(folder, $"{PeftConfigReader.FileName} is missing");
         ReadOnlyMemory<byte> utf8 = Naming(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
-        return (PeftConfigReader.Parse(folder, utf8), Encoding.UTF8.GetString(utf8.Span));
+        (ReadOnlyMemory<byte> translated, string? method) = PeftMethods.Translate(folder, utf8);
+        return (PeftConfigReader.Parse(folder, translated), Encoding.UTF8.GetString(utf8.Span), method);
     }
 
     /// <summary>Runs <paramref name="open"/>; what it refuses is said of the folder, with the file's name in front.</summary>

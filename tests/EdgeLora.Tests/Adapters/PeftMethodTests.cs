@@ -1,0 +1,94 @@
+using EdgeLora.Core;
+using EdgeLora.Tests.Formats;
+using Xunit;
+
+namespace EdgeLora.Tests.Adapters;
+
+/// <summary>PEFT's other methods read as low-rank pairs; their logits are Golden/AdapterGoldenTests' business. Real files: ../shared/data/lora-adapters/peft-tiny-regression (huggingface/peft's own regression artefacts).</summary>
+public sealed class PeftMethodTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-methods-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, true);
+
+    [Fact]
+    public void AdaLoRA_divides_alpha_by_the_rank_in_the_file()
+    {
+        string folder = Regression("adalora_mlp");
+        using TensorFile file = TorchPickle.Open(Path.Combine(folder, "adapter_model.bin"));
+        float[] Values(string ending) => file.Tensors.Single(t => t.Key.EndsWith(ending, StringComparison.Ordinal)).Value.ToFloats();
+        float[] a = Values("lora_A"), b = Values("lora_B"), e = Values("lora_E");
+        int rank = e.Length, inputs = a.Length / rank, outputs = b.Length / rank;
+        using PeftAdapter adapter = PeftAdapter.Open(folder);
+        double[] found = DiffusionFiles.Delta(adapter, "lin0");
+        for (int o = 0; o < outputs; o++)
+            for (int i = 0; i < inputs; i++)
+            {
+                double expected = 8 / (rank + 1e-5) * Enumerable.Range(0, rank).Sum(r => (double)b[o * rank + r] * e[r] * a[r * inputs + i]);
+                Assert.InRange(found[o * inputs + i] - expected, -1e-7, 1e-7);
+            }
+    }
+
+    [Theory]
+    [InlineData("ia3_mlp", "IA3 is not supported: it scales outputs")]
+    [InlineData("ia3_conv2d", "IA3 is not supported: it scales outputs")]
+    [InlineData("ia3_no_ff_mlp", "IA3 is not supported: it scales outputs")]
+    public void A_method_without_a_delta_is_refused_with_its_reason(string name, string reason) =>
+        Assert.Contains(reason, Assert.Throws<ModelFileException>(() => PeftAdapter.Open(Regression(name))).Message);
+
+    [Theory]
+    [InlineData("lora_conv2d", "conv2d", PeftPart.A)]
+    [InlineData("lora_mlp", "lin0", PeftPart.A)]
+    [InlineData("lora_emb_conv1d", "emb", PeftPart.EmbeddingA)]
+    public void Convolutions_tables_and_linear_layers_of_real_files_are_read(string name, string module, PeftPart part)
+    {
+        using PeftAdapter adapter = PeftAdapter.Open(Regression(name));
+        Assert.Equal(8, adapter.Modules[module][part]!.Shape[0]);
+        Assert.Equal(1, adapter.Config.ScaleOf(module, 8));
+    }
+
+    [Fact]
+    public void VeRA_without_its_projections_is_refused()
+    {
+        string folder = Path.Combine(_folder, "vera");
+        Directory.CreateDirectory(folder);
+        string source = SharedFolder.Require("fixtures/peft/llama-vera");
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), File.ReadAllText(Path.Combine(source, "adapter_config.json")).Replace("\"save_projection\": true", "\"save_projection\": false"));
+        File.Copy(Path.Combine(source, "adapter_model.safetensors"), Path.Combine(folder, "adapter_model.safetensors"));
+        Assert.Contains("save_projection: is false", Assert.Throws<ModelFileException>(() => PeftAdapter.Open(folder)).Message);
+    }
+
+    [Fact]
+    public void A_missing_factor_and_an_unknown_field_are_named()
+    {
+        string folder = Path.Combine(_folder, "lokr"), source = SharedFolder.Require("fixtures/peft/llama-lokr");
+        Directory.CreateDirectory(folder);
+        string config = File.ReadAllText(Path.Combine(source, "adapter_config.json"));
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), config);
+        using (TensorFile file = Safetensors.Open(Path.Combine(source, "adapter_model.safetensors")))
+            Safetensors.Write(Path.Combine(folder, "adapter_model.safetensors"), file.Tensors.Values.Where(t => t.Name != "base_model.model.model.layers.1.self_attn.q_proj.lokr_w2"));
+        Assert.Contains("model.layers.1.self_attn.q_proj.lokr_w2_a: is missing", Assert.Throws<ModelFileException>(() => PeftAdapter.Open(folder)).Message);
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), config.Replace("\"rank_dropout_scale\": false", "\"another_scale\": 3"));
+        Assert.Contains("another_scale: 3 is unknown here", Assert.Throws<ModelFileException>(() => PeftAdapter.Open(folder)).Message);
+    }
+
+    [Fact]
+    public void A_read_LoHa_is_written_as_a_LoRA_of_the_same_changes()
+    {
+        using PeftAdapter loha = PeftAdapter.Open(SharedFolder.Require("fixtures/peft/llama-loha"));
+        string folder = Path.Combine(_folder, "as-lora");
+        loha.Write(folder);
+        using PeftAdapter lora = PeftAdapter.Open(folder);
+        Assert.Equal(("LORA", 16), (lora.Config.PeftType, lora.Config.Rank));
+        Assert.All(loha.Modules.Keys, m => Assert.Equal(DiffusionFiles.Delta(loha, m), DiffusionFiles.Delta(lora, m)));
+    }
+
+    private string Regression(string name)
+    {
+        string source = SharedFolder.Require("data/lora-adapters/peft-tiny-regression"), folder = Path.Combine(_folder, name);
+        Directory.CreateDirectory(folder);
+        foreach (string file in new[] { "adapter_config.json", "adapter_model.bin" })
+            File.Copy(Path.Combine(source, $"{name}_0.6.1_{file}"), Path.Combine(folder, file), true);
+        return folder;
+    }
+}

@@ -1,0 +1,92 @@
+using System.Text.Json;
+using EdgeLora.Cli;
+using EdgeLora.Core;
+using Xunit;
+
+namespace EdgeLora.Tests.Cli;
+
+/// <summary><c>edgelora adapter …</c> as a user types it, on ../shared/fixtures/peft.</summary>
+public sealed class AdapterCommandTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("edgelora-adapter-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, true);
+
+    [Theory]
+    [InlineData("add A B --weights 0.3,0.7", "cat", 8)]
+    [InlineData("add A B --method linear", "linear", 4)]
+    [InlineData("add A B --method svd --rank 2", "svd", 2)]
+    [InlineData("concat A B", "cat", 8)]
+    [InlineData("svd A --rank 2", "svd", 2)]
+    [InlineData("ties A B --density 0.4", "ties", 4)]
+    [InlineData("ties A B --svd --rank 3 --sign frequency", "ties_svd", 3)]
+    [InlineData("dare A B --seed 7", "dare_linear", 4)]
+    [InlineData("dare A B --ties --svd", "dare_ties_svd", 4)]
+    public void A_verb_writes_an_adapter_that_opens_again(string command, string method, int rank)
+    {
+        string target = Path.Combine(_folder, "made.elora");
+        using JsonDocument json = Run([.. Words(command), "-o", target, "--json"]);
+        Assert.Equal((method, rank), (json.RootElement.GetProperty("method").GetString(), json.RootElement.GetProperty("maxRank").GetInt32()));
+        using PeftAdapter made = PeftAdapter.Open(target);
+        Assert.Equal(made.Modules.Keys, json.RootElement.GetProperty("sites").EnumerateArray().Select(s => s.GetProperty("module").GetString()!));
+    }
+
+    [Fact]
+    public void Scale_and_diff_and_interference_agree()
+    {
+        string half = Path.Combine(_folder, "half"), rest = Path.Combine(_folder, "rest.onnx_adapter");
+        Run([.. Words("scale A --by 0.5"), "-o", half, "--json"]).Dispose();
+        using JsonDocument diff = Run(["adapter", "diff", Fixture("a"), half, "-o", rest, "--json"]), cosines = Run(["adapter", "interference", Fixture("a"), half, Fixture("b"), "--json"]);
+        Assert.Equal(diff.RootElement.GetProperty("firstNorm").GetDouble() / 2, diff.RootElement.GetProperty("difference").GetDouble(), 6);
+        Assert.Equal(1, diff.RootElement.GetProperty("cosine").GetDouble(), 9);
+        Assert.Equal(3, cosines.RootElement.GetProperty("pairs").GetArrayLength());
+        using PeftAdapter written = PeftAdapter.Open(rest);
+        Assert.Equal(6, written.Modules.Count);
+    }
+
+    [Fact]
+    public void Extract_takes_a_merged_adapter_off_its_base_again()
+    {
+        string target = Path.Combine(_folder, "extracted");
+        using JsonDocument json = Run(["adapter", "extract", SharedFolder.Require("fixtures/peft/bases/llama"), SharedFolder.Require("fixtures/peft/llama-merged/merged-a"), "--rank", "8", "-o", target, "--json"]);
+        Assert.InRange(json.RootElement.GetProperty("relativeError").GetDouble(), 0, 1e-5);
+        Assert.True(File.Exists(Path.Combine(target, "adapter_model.safetensors")));
+    }
+
+    [Theory]
+    [InlineData("add A B --weights 1", "1 numbers for 2 adapters")]
+    [InlineData("add A B --weights 1,x", "x is no number")]
+    [InlineData("add A B --method sum", "expected one of cat, svd, linear")]
+    [InlineData("add A B --rank 3", "cat cuts nothing")]
+    [InlineData("svd A", "expected --rank or --error")]
+    [InlineData("svd A B --rank 2", "takes one adapter, found 2")]
+    [InlineData("ties A B --density 0", "expected a number above 0")]
+    [InlineData("ties A B --sign most", "expected total or frequency")]
+    public void Wrong_words_are_wrong_usage(string command, string message)
+    {
+        StringWriter error = new();
+        Assert.Equal(EdgeLoraCommand.Usage, EdgeLoraCommand.Invoke([.. Words(command), "-o", Path.Combine(_folder, "no")], TextWriter.Null, error));
+        Assert.Contains(message, error.ToString());
+    }
+
+    [Fact]
+    public void A_refusal_leaves_nothing_behind()
+    {
+        StringWriter error = new();
+        string target = Path.Combine(_folder, "no");
+        Assert.Equal(EdgeLoraCommand.Failed, EdgeLoraCommand.Invoke(["adapter", "add", Fixture("a"), SharedFolder.Require("fixtures/peft/llama-dora"), "--any-base", "-o", target], TextWriter.Null, error));
+        Assert.Contains("use_dora: a sum of adapters cannot hold it", error.ToString());
+        Assert.False(Directory.Exists(target));
+    }
+
+    private static string Fixture(string name) => SharedFolder.Require("fixtures/peft/llama-blends/" + name);
+
+    private static string[] Words(string command) => ["adapter", .. command.Split(' ').Select(w => w is "A" or "B" ? Fixture(w.ToLowerInvariant()) : w)];
+
+    private static JsonDocument Run(string[] args)
+    {
+        StringWriter output = new(), error = new();
+        Assert.True(EdgeLoraCommand.Invoke(args, output, error) == EdgeLoraCommand.Ok, error.ToString());
+        return JsonDocument.Parse(output.ToString());
+    }
+}
