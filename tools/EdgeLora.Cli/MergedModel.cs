@@ -59,8 +59,12 @@ internal sealed class MergedModel
     {
         if (!Directory.Exists(_checkpoint.Path))
             throw new ModelFileException(_checkpoint.Path, "merge: a GGUF base becomes a .gguf file; convert makes that a folder");
-        Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values, new Dictionary<string, string> { ["format"] = "pt" }, cancellation);
+        // A quantised base's blocks have no name in safetensors: the merged model is one of floats.
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), _tensors.Values.Select(t => t.Type.BlockSize() == 1 ? TensorOutput.Same(t) : TensorOutput.Same(t) with { Type = _type }),
+            new Dictionary<string, string> { ["format"] = "pt" }, null, cancellation);
         JsonObject config = JsonNode.Parse(File.ReadAllBytes(Path.Combine(_checkpoint.Path, "config.json")))!.AsObject();
+        config.Remove("quantization_config");
+        config.Remove("quantization");
         if (_untie)
             config["tie_word_embeddings"] = false;
         if (Changed > 0)

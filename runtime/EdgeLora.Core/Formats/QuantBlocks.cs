@@ -35,12 +35,10 @@ public static class QuantBlocks
                 MemoryMarshal.AsBytes(source).CopyTo(destination);
                 return;
             case DType.F16:
-                for (int i = 0; i < source.Length; i++)
-                    BinaryPrimitives.WriteHalfLittleEndian(destination[(i * 2)..], (Half)source[i]);
+                HalfPrecision.ToHalf(source, destination);
                 return;
             case DType.BF16:
-                for (int i = 0; i < source.Length; i++)
-                    BinaryPrimitives.WriteUInt16LittleEndian(destination[(i * 2)..], Dequantize.ToBFloat16(source[i]));
+                HalfPrecision.ToBFloat16(source, destination);
                 return;
         }
         BlockWriter write = WriterOf(type) ?? throw new NotSupportedException($"{type} cannot be written from floats");

@@ -132,8 +132,8 @@ internal sealed class TensorCopier : IDisposable
             try
             {
                 QuantBlocks.FromFloats(tensor.Type, values, Bytes.AsSpan(0, Length));
-                if (tensor.Type == DType.F16)
-                    RequireHalves(values);
+                if (tensor.Type == DType.F16 && HalfPrecision.AnyPastHalf(values))
+                    throw new OverflowException("a number exceeds F16's largest, 65504; choose BF16 or F32");
             }
             catch (OverflowException e)
             {
@@ -166,14 +166,6 @@ internal sealed class TensorCopier : IDisposable
                 int read = RandomAccess.Read(file, destination[done..], place.Offset + offset + done);
                 done += read > 0 ? read : throw new ModelFileException(place.Path, $"{source.Name}: the file ends at byte {place.Offset + offset + done}");
             }
-        }
-
-        // A number that only F16 makes infinite.
-        private static void RequireHalves(ReadOnlySpan<float> values)
-        {
-            foreach (float value in values)
-                if (MathF.Abs(value) is >= 65520f and < float.PositiveInfinity)
-                    throw new OverflowException($"{value} exceeds F16's largest, 65504; choose BF16 or F32");
         }
     }
 }

@@ -8,6 +8,18 @@ public static class Dequantize
     /// <summary>Converts <paramref name="bytes"/> of <paramref name="type"/> to <paramref name="destination"/>, whole blocks.</summary>
     public static void ToFloats(DType type, ReadOnlySpan<byte> bytes, Span<float> destination)
     {
+        switch (type)
+        {
+            case DType.F32:
+                System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(bytes[..(destination.Length * 4)]).CopyTo(destination);
+                return;
+            case DType.F16:
+                HalfPrecision.FromHalf(bytes[..(destination.Length * 2)], destination);
+                return;
+            case DType.BF16:
+                HalfPrecision.FromBFloat16(bytes[..(destination.Length * 2)], destination);
+                return;
+        }
         int size = type.BlockBytes(), block = type.BlockSize();
         for (int i = 0; i < destination.Length; i += block)
         {

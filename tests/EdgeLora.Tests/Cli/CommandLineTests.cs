@@ -145,6 +145,31 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(2, Run(null, "convert", path, again, "--split-size", "much").Code);
     }
 
+    [Fact]
+    public void Inspect_tells_how_a_base_is_quantised_or_why_it_is_refused()
+    {
+        string quantised = Path.Combine(_folder, "quantised"), config = Path.Combine(quantised, "config.json");
+        Formats.QuantizedModel.Write(SharedFolder.Require("fixtures/gguf/llama/hf"), quantised, Path.Combine(_folder, "plain"), (m, w, o, i) => Formats.QuantizedModel.Gptq(m, 4, 32, w, o, i),
+            name => name.Contains("_proj.", StringComparison.Ordinal), c => c["quantization_config"] = System.Text.Json.Nodes.JsonNode.Parse("{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32}"));
+        JsonElement report = Json("inspect", quantised, "--json");
+        Assert.True(report.GetProperty("ok").GetBoolean());
+        Assert.Equal(("GPTQ", 14, 4, 32, "gptq"), (report.GetProperty("quantization").GetString(), report.GetProperty("quantizedModules").GetInt32(), report.GetProperty("quantBits").GetInt32(),
+            report.GetProperty("quantGroupSize").GetInt32(), report.GetProperty("quantFormat").GetString()));
+        Assert.Contains(report.GetProperty("tensors").EnumerateArray(), t => t.GetProperty("name").GetString() == "model.layers.0.mlp.up_proj.weight" && t.GetProperty("dtype").GetString() == "Q4_0");
+        // It carries adapters, and merging makes floats of it.
+        string adapter = SharedFolder.Require("fixtures/gguf/lora/llama-qv/peft"), merged = Path.Combine(_folder, "merged"), gguf = Path.Combine(_folder, "merged.gguf");
+        Assert.Equal(0, Run(null, "merge", quantised, "--adapter", adapter, "-o", merged).Code);
+        Assert.Equal(0, Run(null, "merge", quantised, "--adapter", adapter, "-o", gguf).Code);
+        float[] wanted = Logits(quantised, "--adapter", adapter);
+        Assert.InRange(GoldenError.Relative(wanted, Logits(merged)), 0, 2e-5);
+        Assert.InRange(GoldenError.Relative(wanted, Logits(gguf)), 0, 2e-5);
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"gptq\"", "\"hqq\"", StringComparison.Ordinal));
+        (int code, string output, _) = Run(null, "inspect", quantised, "--json");
+        Assert.Equal(1, code);
+        using JsonDocument refused = JsonDocument.Parse(output);
+        Assert.Contains("quant_method", refused.RootElement.GetProperty("faults")[0].GetString(), StringComparison.Ordinal);
+    }
+
     private float[] Logits(params string[] model)
     {
         string path = Path.Combine(_folder, "logits.safetensors");

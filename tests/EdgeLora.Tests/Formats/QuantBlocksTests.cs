@@ -61,6 +61,34 @@ public sealed class QuantBlocksTests
         Assert.Equal(Enum.GetValues<DType>().Where(t => t.IsWeight() && t != DType.F32), seen.Order());
     }
 
+    [Fact]
+    public void Sixteen_bit_floats_are_converted_eight_at_a_time_as_one_by_one()
+    {
+        // Every half and bfloat16 with its neighbours and the ties between them, and random bits; lengths that leave a rest.
+        Random random = new(11);
+        List<float> values = [];
+        for (int bits = 0; bits < 1 << 16; bits++)
+            foreach (float exact in new[] { (float)BitConverter.UInt16BitsToHalf((ushort)bits), Dequantize.BFloat16((ushort)bits) })
+                values.AddRange([exact, MathF.BitIncrement(exact), BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(exact) + 0x1000), BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(exact) + 0x8000)]);
+        for (int i = 0; i < 200_003; i++)
+            values.Add(BitConverter.Int32BitsToSingle(random.Next(int.MinValue, int.MaxValue)));
+        float[] x = [.. values], back = new float[x.Length];
+        byte[] halves = new byte[x.Length * 2], brains = new byte[x.Length * 2];
+        QuantBlocks.FromFloats(DType.F16, x, halves);
+        QuantBlocks.FromFloats(DType.BF16, x, brains);
+        for (int i = 0; i < x.Length; i++)
+        {
+            Assert.Equal(BitConverter.HalfToUInt16Bits((Half)x[i]), BitConverter.ToUInt16(halves, i * 2));
+            Assert.Equal(Dequantize.ToBFloat16(x[i]), BitConverter.ToUInt16(brains, i * 2));
+        }
+        Dequantize.ToFloats(DType.F16, halves, back);
+        for (int i = 0; i < x.Length; i++)
+            Assert.True(back[i].Equals((float)(Half)x[i]) && float.IsNegative(back[i]) == float.IsNegative((float)(Half)x[i]), $"{x[i]:R}");
+        Dequantize.ToFloats(DType.BF16, brains, back);
+        for (int i = 0; i < x.Length; i++)
+            Assert.Equal((uint)Dequantize.ToBFloat16(x[i]) << 16, BitConverter.SingleToUInt32Bits(back[i]));
+    }
+
     [Theory, InlineData("q2_k", DType.Q2_K), InlineData("q3_k", DType.Q3_K), InlineData("q4_k", DType.Q4_K), InlineData("q5_k", DType.Q5_K), InlineData("q6_k", DType.Q6_K),
         InlineData("iq4_nl", DType.IQ4_NL), InlineData("iq4_xs", DType.IQ4_XS), InlineData("nvfp4", DType.NVFP4), InlineData("q1_0", DType.Q1_0)]
     public void Searched_scales_err_no_more_than_the_reference_library_s(string name, DType type)
