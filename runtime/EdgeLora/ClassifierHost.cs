@@ -4,12 +4,12 @@ using EdgeLora.Models;
 namespace EdgeLora;
 
 /// <summary>
-/// What an application opens for an encoder: one base that classifies texts or images, instantiated once, and the tree of adapters on it. Rows of one batch may stand on
+/// What an application opens for a classifier, an encoder or a decoder with a score head: one base that classifies texts or images, instantiated once, and the tree of adapters on it. Rows of one batch may stand on
 /// different nodes. One call at a time.
 /// </summary>
 public sealed class ClassifierHost : IDisposable
 {
-    private ClassifierHost(string name, EncoderModel model, Tokenizer? tokenizer, AdapterTree tree, EdgeHostOptions options)
+    private ClassifierHost(string name, IClassifier model, Tokenizer? tokenizer, AdapterTree tree, EdgeHostOptions options)
     {
         (Name, Model, Tokenizer, Tree) = (name, model, tokenizer, tree);
         Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes);
@@ -19,7 +19,7 @@ public sealed class ClassifierHost : IDisposable
     public string Name { get; }
 
     /// <summary>The base.</summary>
-    public EncoderModel Model { get; }
+    public IClassifier Model { get; }
 
     /// <summary>The base's tokenizer; null where the model brings none.</summary>
     public Tokenizer? Tokenizer { get; }
@@ -30,14 +30,19 @@ public sealed class ClassifierHost : IDisposable
     /// <summary>Resident adapters.</summary>
     public AdapterStore Store { get; }
 
-    /// <summary>Whether a tree's base, or a model folder, is an encoder.</summary>
-    public static bool IsEncoder(string treeOrModel)
+    /// <summary>Whether a tree's base, or a model folder, classifies: an encoder, a decoder with a score head, or one on which an adapter for sequence classification builds.</summary>
+    /// <param name="treeOrModel">As for <see cref="Open"/>.</param>
+    /// <param name="adapters">For a plain model: its adapters.</param>
+    public static bool Classifies(string treeOrModel, IReadOnlyList<string> adapters)
     {
         string place = HubCache.Resolve(treeOrModel), config = Path.Combine(EdgeHost.BaseOf(place) ?? place, "config.json");
-        return File.Exists(config) && EncoderRegistry.Knows(HfConfig.Read(config));
+        if (!File.Exists(config))
+            return false;
+        HfConfig read = HfConfig.Read(config);
+        return EncoderRegistry.Knows(read) || DecoderClassifier.IsNamed(read) || adapters.Any(IsOfClasses);
     }
 
-    /// <summary>Opens a tree (a folder with base/ or base.json), a model folder, or <c>hf:owner/name[@revision]</c> from the cache of <see cref="HubCache"/>; the options' adapters likewise. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used, <see cref="NotSupportedException"/> for one that runs decoders only.</summary>
+    /// <summary>Opens a tree (a folder with base/ or base.json), a model folder, or <c>hf:owner/name[@revision]</c> from the cache of <see cref="HubCache"/>; the options' adapters likewise. Throws <see cref="ModelFileException"/>, <see cref="ArgumentException"/> for an unknown device, <see cref="DeviceException"/> for one that cannot be used, <see cref="NotSupportedException"/> for one that runs language models only.</summary>
     /// <param name="treeOrModel">The tree or model. Where the base has no classifier, the first adapter with one says how many classes there are.</param>
     /// <param name="options">Device, adapters, budgets; what concerns sessions and watching is not looked at.</param>
     public static ClassifierHost Open(string treeOrModel, EdgeHostOptions? options = null)
@@ -52,7 +57,7 @@ public sealed class ClassifierHost : IDisposable
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? place);
-            EncoderModel model = EncoderModel.Load(checkpoint, backend, ClassesOf(tree));
+            IClassifier model = EncoderRegistry.Knows(checkpoint.Config) ? EncoderModel.Load(checkpoint, backend, ClassesOf(tree)) : DecoderClassifier.Load(checkpoint, backend, ClassesOf(tree));
             return new(treeOrModel, model, EdgeHost.ReadTokenizer(basePath ?? place, checkpoint), tree, options);
         }
         catch
@@ -78,7 +83,7 @@ public sealed class ClassifierHost : IDisposable
     /// <summary>The class logits of a text on a path.</summary>
     public float[] Classify(string text, AdapterPath path) => Model.Classify(Read(text), path);
 
-    /// <summary>The class logits of each row, in one forward: as <see cref="EncoderModel.Classify(ReadOnlySpan{EncoderRow})"/>.</summary>
+    /// <summary>The class logits of each row, in one forward: as <see cref="IClassifier.Classify(ReadOnlySpan{EncoderRow})"/>.</summary>
     public float[][] Classify(params ReadOnlySpan<EncoderRow> rows) => Model.Classify(rows);
 
     /// <inheritdoc/>
@@ -89,6 +94,12 @@ public sealed class ClassifierHost : IDisposable
         Model.Backend.Dispose();
     }
 
+    private static bool IsOfClasses(string adapter)
+    {
+        string file = Path.Combine(HubCache.Resolve(adapter), PeftConfigReader.FileName);
+        return File.Exists(file) && PeftConfigReader.Parse(file, SafeJson.ReadBytes(file)).TaskType == "SEQ_CLS";
+    }
+
     private static int? ClassesOf(AdapterTree tree)
     {
         foreach (AdapterNode node in tree.Nodes.Skip(1))
@@ -96,7 +107,7 @@ public sealed class ClassifierHost : IDisposable
             try
             {
                 using PeftAdapter adapter = PeftAdapter.Open(node.Folder);
-                if (EncoderHead.ClassesOf(adapter) is { } classes)
+                if (ClassifierHead.ClassesOf(adapter) is { } classes)
                     return classes;
             }
             catch (ModelFileException)

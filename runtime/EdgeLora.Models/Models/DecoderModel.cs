@@ -55,6 +55,8 @@ public sealed class DecoderModel : ICausalLM, ITrainableModel
         try
         {
             IArchitecture architecture = ArchitectureRegistry.For(checkpoint.Config);
+            if (DecoderClassifier.IsNamed(checkpoint.Config))
+                throw checkpoint.Config.Refusal("architectures", "a language model ('edgelora logits' and ClassifierHost run those that classify)");
             ModelConfig config = architecture.ReadConfig(checkpoint);
             checkpoint.RequireLayers(config.Layers);
             if (layerOrder is not null)

@@ -6,7 +6,7 @@ namespace EdgeLora.Models;
 /// An encoder with a classifier over <see cref="IComputeBackend"/>: BERT, RoBERTa, DistilBERT, ViT. The base, instantiated once and never written; adapters are paths of a
 /// tree, and rows of one batch may stand on different nodes. One forward at a time.
 /// </summary>
-public sealed class EncoderModel : ITrainableModel, IDisposable
+public sealed class EncoderModel : IClassifier
 {
     private readonly BaseCheckpoint _checkpoint;
     private readonly EncoderWeights _weights;
@@ -22,10 +22,7 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
         (_checkpoint, Backend, Config, _weights, _missing) = (checkpoint, backend, config, weights, missing);
         ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Classifier.Name, weights.Tokens?.Name ?? "", tiedHead: false, config.Layers, bottlenecks: false) { ModelType = config.ModelType };
-        // A base without a classifier has the names of its adapters' classes, not of these.
-        Labels = missing.Contains(weights.Classifier) && ClassLabels.Count(checkpoint.Config) != Classes
-            ? [.. Enumerable.Range(0, Classes).Select(i => $"LABEL_{i}")]
-            : ClassLabels.Read(checkpoint.Config, Classes);
+        Labels = ClassLabels.Read(checkpoint.Config, Classes, ofAdapters: missing.Contains(weights.Classifier));
         _pass = new(weights, config, backend, 16);
         (_first, _scratch, _pooled, _logits) = AllocateHead(4);
     }
@@ -80,7 +77,7 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
             ModelConfig config = architecture.ReadConfig(checkpoint.Config);
             checkpoint.RequireLayers(config.Layers);
             SiteBuilder build = new(checkpoint, backend);
-            EncoderHead head = new(build, backend, architecture.ClassifierSuffix, classes);
+            ClassifierHead head = new(build, backend, architecture.ClassifierSuffix, classes);
             EncoderWeights weights = architecture.Load(config, build, head);
             build.Store.ThrowIfFaulty();
             return new(checkpoint, backend, config, weights, build, head.Missing);
@@ -109,7 +106,7 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
     public float[][] Classify(params ReadOnlySpan<EncoderRow> rows)
     {
         foreach (EncoderRow row in rows)
-            CheckHead(row.Path);
+            ClassifierHead.Require(_missing, row.Path, _checkpoint.Path);
         int[] firsts = Fill(rows);
         for (int i = 0; i < firsts.Length; i++)
             if (firsts[i] < 0)
@@ -147,13 +144,6 @@ public sealed class EncoderModel : ITrainableModel, IDisposable
         foreach (KvBuffer cache in _caches)
             cache.Dispose();
         _checkpoint.Dispose();
-    }
-
-    private void CheckHead(AdapterPath path)
-    {
-        foreach (LinearSite site in _missing)
-            if (path.Table[site.Index] is not { Weight: not null, Bias: not null })
-                throw new InvalidOperationException($"{_checkpoint.Path}: has no classifier ({site.Name}.weight is missing), and {(path.Name.Length == 0 ? "the root" : $"'{path.Name}'")} brings none");
     }
 
     private int[] Fill(ReadOnlySpan<EncoderRow> rows)

@@ -18,7 +18,7 @@ public interface IEncoderArchitecture
     /// <param name="config">The numbers.</param>
     /// <param name="build">Where they come from.</param>
     /// <param name="head">Takes the modules that a checkpoint without a classifier lacks.</param>
-    EncoderWeights Load(ModelConfig config, SiteBuilder build, EncoderHead head);
+    EncoderWeights Load(ModelConfig config, SiteBuilder build, ClassifierHead head);
 }
 
 /// <summary>The encoders, one line each.</summary>

@@ -45,7 +45,7 @@ public interface ITrainableModel
     /// <summary>Where adapters may act.</summary>
     SiteCatalog Sites { get; }
 
-    /// <summary>True for a classifier: a sequence's first row carries its class. False for a language model: each row predicts the next token.</summary>
+    /// <summary>True for a classifier: a sequence's first row (a decoder's: its last) carries its class. False for a language model: each row predicts the next token.</summary>
     bool Classifies { get; }
 
     /// <summary>A forward pass with activations of its own on <paramref name="backend"/>: the model's, or one that records what the model's does.</summary>

@@ -24,6 +24,9 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     /// <summary>Sites so far, in index order.</summary>
     public IReadOnlyList<ModelSite> Sites => _sites;
 
+    /// <summary>What stands in place of a language model's output head, made for a width; null: the head itself.</summary>
+    internal Func<int, LinearSite>? Head { get; set; }
+
     /// <summary>Weights that were asked for without a backend to bring them to.</summary>
     internal IReadOnlyList<PlannedWeight> Asked => _asked;
 
@@ -37,6 +40,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     /// <param name="rotatedHeads">For q and k: their heads, so that a permuted checkpoint's row order is known; else 0.</param>
     public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0)
     {
+        if (IsHead(name) && Head is { } made)
+            return made(inputs);
         bool inputMajor = conv1D && !checkpoint.TransposedConv1D;
         DeviceTensor? weight = inputMajor ? Take(name, WeightRole.Linear, $"{stored}.weight", inputs, outputs) : Take(name, WeightRole.Linear, $"{stored}.weight", outputs, inputs);
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
@@ -60,7 +65,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     }
 
     /// <summary>A linear site over a weight that is on the device already: a tied head.</summary>
-    public LinearSite Tied(string name, DeviceTensor weight) => Linear(name, weight, null);
+    public LinearSite Tied(string name, DeviceTensor weight) => IsHead(name) && Head is { } made ? made(weight.Columns) : Linear(name, weight, null);
 
     /// <summary>A linear site over tensors that are on the device already.</summary>
     public LinearSite Linear(string name, DeviceTensor weight, DeviceTensor? bias)
@@ -135,6 +140,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         _sites.Add(new(name, Embedding: site));
         return site;
     }
+
+    private static bool IsHead(string name) => name is "lm_head" or "embed_out";
 
     private DeviceTensor? Take(string module, WeightRole role, string name, params ReadOnlySpan<long> shape) => TakeAs(module, role, name, null, shape);
 

@@ -146,19 +146,22 @@ public sealed class TrainingEngine : IDisposable
         _batch.BeginSequence(cache, 0);
         for (int t = start; t < start + length; t++)
         {
-            if (t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
-                targets.Add(new(_batch.Rows, example.Labels[t + 1]));
+            // A classifier reads the class at the sequence's last token.
+            if (_model.Classifies ? t == start + length - 1 : t + 1 < start + length && example.Labels[t + 1] != TrainingExample.Ignored)
+                targets.Add(new(_batch.Rows, _model.Classifies ? ClassOf(example.Labels[start]) : example.Labels[t + 1]));
             _batch.Add(example.InputIds[t], path);
         }
     }
 
     private Target AddSequence(EncoderPass encoder, TrainingExample example, int start, int length, SiteTable path, KvBuffer cache)
     {
-        int label = example.Labels[start], first = encoder.Add(_batch, example.Input ?? EncoderInput.Tokens(example.InputIds[start..(start + length)]), path, cache);
+        int first = encoder.Add(_batch, example.Input ?? EncoderInput.Tokens(example.InputIds[start..(start + length)]), path, cache);
         if (first < 0)
             throw new ArgumentException("an example's first token is padding, but the class is read from it; put padding behind the tokens");
-        return (uint)label < (uint)encoder.Head.Outputs ? new(first, label) : throw new ArgumentException($"class {label}: expected 0..{encoder.Head.Outputs - 1}");
+        return new(first, ClassOf(example.Labels[start]));
     }
+
+    private int ClassOf(int label) => (uint)label < (uint)_pass.Head.Outputs ? label : throw new ArgumentException($"class {label}: expected 0..{_pass.Head.Outputs - 1}");
 
     private KvBuffer Cache(int index, int length)
     {

@@ -10,12 +10,12 @@ internal sealed class LogitsVerb
     private readonly CommandIo _io;
     private readonly HostArguments _model;
     private readonly Option<string?> _tokens = new("--tokens") { Description = "Token ids 1,2,3.", HelpName = "ids" };
-    private readonly Option<string?> _file = new("--tokens-file") { Description = "JSON file: an array of ids, or an array of such arrays (of one length for a decoder).", HelpName = "file" };
+    private readonly Option<string?> _file = new("--tokens-file") { Description = "JSON file: an array of ids, or an array of such arrays (of one length for a language model).", HelpName = "file" };
     private readonly Option<string?> _text = new("--text") { Description = "A text, through the model's tokenizer with its special tokens.", HelpName = "text" };
-    private readonly Option<string?> _pair = new("--pair") { Description = "Encoder: the second text of a pair, after --text.", HelpName = "text" };
-    private readonly Option<string?> _inputs = new("--inputs") { Description = "Encoder: a .safetensors or .json file with input_ids [N, T] (attention_mask and token_type_ids beside it), or with pixel_values [N, C, H, W], normalised already. In JSON: one object of nested arrays.", HelpName = "file" };
-    private readonly Option<string?> _output = new("--output", "-o") { Description = "The .safetensors file to write. A decoder needs it; an encoder's logits are printed anyway.", HelpName = "file" };
-    private readonly Option<bool> _json = new("--json") { Description = "Print one line of JSON: the file and the shape; for an encoder the labels, and each row's logits and best label." };
+    private readonly Option<string?> _pair = new("--pair") { Description = "BERT and its kin: the second text of a pair, after --text.", HelpName = "text" };
+    private readonly Option<string?> _inputs = new("--inputs") { Description = "Classifier: a .safetensors or .json file with input_ids [N, T] (attention_mask and token_type_ids beside it), or with pixel_values [N, C, H, W], normalised already. In JSON: one object of nested arrays.", HelpName = "file" };
+    private readonly Option<string?> _output = new("--output", "-o") { Description = "The .safetensors file to write. A language model needs it; a classifier's logits are printed anyway.", HelpName = "file" };
+    private readonly Option<bool> _json = new("--json") { Description = "Print one line of JSON: the file and the shape; for a classifier the labels, and each row's logits and best label." };
 
     private LogitsVerb(Command command, CommandIo io)
     {
@@ -23,12 +23,12 @@ internal sealed class LogitsVerb
         _model = new(command, withBlend: true);
         foreach (Option option in (Option[])[_tokens, _file, _text, _pair, _inputs, _output, _json])
             command.Add(option);
-        command.SetAction((result, cancellation) => Task.Run(() => ClassifierHost.IsEncoder(result.GetRequiredValue(_model.Source)) ? Classify(result, cancellation) : Run(result, cancellation), CancellationToken.None));
+        command.SetAction((result, cancellation) => Task.Run(() => ClassifierHost.Classifies(result.GetRequiredValue(_model.Source), result.GetValue(_model.Adapter) ?? []) ? Classify(result, cancellation) : Run(result, cancellation), CancellationToken.None));
     }
 
     public static Command Create(CommandIo io)
     {
-        Command command = new("logits", "Decoder: write the logits after every token as safetensors, tensor 'logits', F32, [T, V] or [N, T, V]. Encoder with a classifier (BERT, RoBERTa, DistilBERT, ViT): print each row's class logits with the labels of id2label, and with -o write them, [N, classes].");
+        Command command = new("logits", "Language model: write the logits after every token as safetensors, tensor 'logits', F32, [T, V] or [N, T, V]. Classifier (BERT, RoBERTa, DistilBERT, ViT, or a decoder with a score head or an adapter of task SEQ_CLS): print each row's class logits with the labels of id2label, and with -o write them, [N, classes].");
         _ = new LogitsVerb(command, io);
         return command;
     }
@@ -36,9 +36,9 @@ internal sealed class LogitsVerb
     private int Run(ParseResult result, CancellationToken cancellation)
     {
         if (result.GetValue(_inputs) is not null || result.GetValue(_pair) is not null)
-            throw new UsageException("--inputs and --pair are for encoders; give --tokens, --tokens-file or --text");
+            throw new UsageException("--inputs and --pair are for classifiers; give --tokens, --tokens-file or --text");
         One(result, _tokens, _file, _text);
-        string target = result.GetValue(_output) ?? throw new UsageException("--output: is needed, a decoder has logits for every token");
+        string target = result.GetValue(_output) ?? throw new UsageException("--output: is needed, a language model has logits for every token");
         (int[][] rows, bool nested) = result.GetValue(_file) is { } from ? Numbers.TokenFile(from) : ([Numbers.Tokens(result.GetValue(_tokens) ?? "")], false);
         for (int i = 1; i < rows.Length; i++)
             if (rows[i].Length != rows[0].Length)
@@ -103,7 +103,7 @@ internal sealed class LogitsVerb
         return EdgeLoraCommand.Ok;
     }
 
-    private void WriteJson(EncoderModel model, AdapterPath path, float[][] logits, string? target) => _io.WriteJson(w =>
+    private void WriteJson(IClassifier model, AdapterPath path, float[][] logits, string? target) => _io.WriteJson(w =>
     {
         if (target is not null)
             w.WriteString("output", target);
@@ -126,7 +126,7 @@ internal sealed class LogitsVerb
         w.WriteEndArray();
     });
 
-    private void Print(EncoderModel model, float[][] logits)
+    private void Print(IClassifier model, float[][] logits)
     {
         int width = model.Labels.Max(l => l.Length);
         for (int n = 0; n < logits.Length; n++)

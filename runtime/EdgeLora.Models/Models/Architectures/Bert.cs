@@ -36,7 +36,7 @@ public class Bert : IEncoderArchitecture
     }
 
     /// <inheritdoc/>
-    public EncoderWeights Load(ModelConfig config, SiteBuilder build, EncoderHead head)
+    public EncoderWeights Load(ModelConfig config, SiteBuilder build, ClassifierHead head)
     {
         HfConfig c = build.Checkpoint.Config;
         int d = config.HiddenSize, f = config.FeedForward;
@@ -69,7 +69,7 @@ public class Bert : IEncoderArchitecture
     }
 
     /// <summary>The weights with the head, which is taken last.</summary>
-    protected virtual EncoderWeights AddHead(ModelConfig config, HfConfig c, EncoderHead head, string stored, EncoderWeights weights) => weights with
+    protected virtual EncoderWeights AddHead(ModelConfig config, HfConfig c, ClassifierHead head, string stored, EncoderWeights weights) => weights with
     {
         Pooler = head.Linear(Root + "pooler.dense", stored + "pooler.dense", config.HiddenSize, config.HiddenSize),
         Classifier = head.Classifier("classifier", config.HiddenSize),

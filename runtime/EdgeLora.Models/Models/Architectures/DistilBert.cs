@@ -21,7 +21,7 @@ public sealed class DistilBert : IEncoderArchitecture
         Bert.Numbers(c, "dim", "n_heads", "n_layers", "hidden_dim", c.GetInt("vocab_size", 1, Bert.Largest), c.GetInt("max_position_embeddings", 1, Bert.Largest), Epsilon);
 
     /// <inheritdoc/>
-    public EncoderWeights Load(ModelConfig config, SiteBuilder build, EncoderHead head)
+    public EncoderWeights Load(ModelConfig config, SiteBuilder build, ClassifierHead head)
     {
         int d = config.HiddenSize, f = config.FeedForward;
         string stored = build.Store.Has("embeddings.word_embeddings.weight") ? "" : Root;

@@ -15,7 +15,7 @@ public sealed class Roberta : Bert
     protected override int UnusedPositions(HfConfig config) => PaddingId(config) + 1;
 
     /// <inheritdoc/>
-    protected override EncoderWeights AddHead(ModelConfig config, HfConfig c, EncoderHead head, string stored, EncoderWeights weights) => weights with
+    protected override EncoderWeights AddHead(ModelConfig config, HfConfig c, ClassifierHead head, string stored, EncoderWeights weights) => weights with
     {
         PaddingId = PaddingId(c),
         Pooler = head.Linear("classifier.dense", "classifier.dense", config.HiddenSize, config.HiddenSize),

@@ -24,7 +24,7 @@ public sealed class Vit : IEncoderArchitecture
     }
 
     /// <inheritdoc/>
-    public EncoderWeights Load(ModelConfig config, SiteBuilder build, EncoderHead head)
+    public EncoderWeights Load(ModelConfig config, SiteBuilder build, ClassifierHead head)
     {
         HfConfig c = build.Checkpoint.Config;
         int d = config.HiddenSize, f = config.FeedForward, channels = c.GetInt("num_channels", 1, 1 << 10, 3), patch = c.GetInt("patch_size", 1, 1 << 14, 16);
