@@ -29,6 +29,8 @@ public sealed class OnnxCausalLM : ICausalLM
         (_model, _backend) = (model, backend);
         if (model.Config.HeadSize % 8 != 0)
             throw new NotSupportedException($"{model.Checkpoint.Path}: {backend.Name} has attention for heads of a multiple of 8 only, found {model.Config.HeadSize}");
+        if (model.Config.Alibi)
+            throw new NotSupportedException($"{model.Checkpoint.Path}: {backend.Name} has no biases by position (ALiBi); use cpu, reference or a vulkan device");
         _graphs = new(model, backend);
         ModelConfig config = model.Config;
         int Order(Piece piece) => _graphs.ShapeOf(piece.Path).IsPlain ? int.MinValue : RuntimeHelpers.GetHashCode(piece.Path);

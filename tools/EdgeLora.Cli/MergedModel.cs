@@ -100,6 +100,8 @@ internal sealed class MergedModel
     {
         Tensor weight = AdapterMerge.EffectiveWeight(site, adapter);
         _progress(++_computed, _planned);
+        if (site.GainShift != 0)
+            weight = Tensor.FromFloats(weight.Name, weight.Shape, Array.ConvertAll(weight.ToFloats(), v => v + site.GainShift));
         return Stored(weight);
     }
 

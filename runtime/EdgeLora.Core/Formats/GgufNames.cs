@@ -17,6 +17,54 @@ public static class GgufNames
             ("ffn_norm", "post_attention_layernorm"), ("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj"), ("ffn_down", "mlp.down_proj"),
         ]);
 
+    private static readonly (string, string)[] s_attention =
+        [("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"), ("attn_v", "self_attn.v_proj"), ("attn_output", "self_attn.o_proj"), ("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm")];
+
+    private static readonly (string, string)[] s_gated = [("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj"), ("ffn_down", "mlp.down_proj")];
+
+    private static readonly (string, string)[] s_after = [("post_attention_norm", "post_attention_layernorm"), ("post_ffw_norm", "post_feedforward_layernorm")];
+
+    private static readonly Family s_gemma = s_llama with { Layer = [("attn_norm", "input_layernorm"), ("ffn_norm", "pre_feedforward_layernorm"), .. s_attention, .. s_after, .. s_gated] };
+
+    private static readonly Family s_olmo2 = s_llama with { Layer = [.. s_attention, .. s_after, .. s_gated] };
+
+    private static readonly Family s_phi3 = s_llama with
+    {
+        Layer =
+        [
+            ("attn_norm", "input_layernorm"), ("attn_qkv", "self_attn.qkv_proj"), ("attn_output", "self_attn.o_proj"),
+            ("ffn_norm", "post_attention_layernorm"), ("ffn_up", "mlp.gate_up_proj"), ("ffn_down", "mlp.down_proj"),
+        ],
+    };
+
+    private static readonly Family s_starCoder2 = s_llama with
+    {
+        Layer = [("attn_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm"), .. s_attention, ("ffn_up", "mlp.c_fc"), ("ffn_down", "mlp.c_proj")],
+    };
+
+    private static readonly Family s_stableLm = s_llama with
+    {
+        Layer =
+        [
+            ("attn_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm"), ("attn_q_norm", "self_attn.q_layernorm"), ("attn_k_norm", "self_attn.k_layernorm"), .. s_attention[..4], .. s_gated,
+        ],
+    };
+
+    private static readonly Family s_gptNeoX = new("gpt_neox.layers.",
+        [("token_embd", "gpt_neox.embed_in"), ("output_norm", "gpt_neox.final_layer_norm"), ("output", "embed_out")],
+        [
+            ("attn_norm", "input_layernorm"), ("attn_qkv", "attention.query_key_value"), ("attn_output", "attention.dense"),
+            ("ffn_norm", "post_attention_layernorm"), ("ffn_up", "mlp.dense_h_to_4h"), ("ffn_down", "mlp.dense_4h_to_h"),
+        ]);
+
+    // Where there are two norms, attn_norm is the feed-forward's, ln_mlp: the architecture knows.
+    private static readonly Family s_falcon = new("transformer.h.",
+        [("token_embd", "transformer.word_embeddings"), ("output_norm", "transformer.ln_f"), ("output", "lm_head")],
+        [
+            ("attn_norm", "input_layernorm"), ("attn_norm_2", "ln_attn"), ("attn_qkv", "self_attention.query_key_value"), ("attn_output", "self_attention.dense"),
+            ("ffn_up", "mlp.dense_h_to_4h"), ("ffn_down", "mlp.dense_4h_to_h"),
+        ]);
+
     private static readonly Family s_gpt2 = new("transformer.h.",
         [("token_embd", "transformer.wte"), ("position_embd", "transformer.wpe"), ("output_norm", "transformer.ln_f"), ("output", "lm_head")],
         [
@@ -24,14 +72,43 @@ public static class GgufNames
             ("ffn_norm", "ln_2"), ("ffn_up", "mlp.c_fc"), ("ffn_down", "mlp.c_proj"),
         ]);
 
-    /// <summary>Architectures whose names are known: the values of <c>general.architecture</c>, which are also the model types.</summary>
-    public static IReadOnlyList<string> Architectures { get; } = ["llama", "qwen2", "qwen3", "gpt2"];
+    private static readonly Dictionary<string, Family> s_families = new(StringComparer.Ordinal)
+    {
+        ["llama"] = s_llama,
+        ["qwen2"] = s_llama,
+        ["qwen3"] = s_llama,
+        ["gpt2"] = s_gpt2,
+        ["granite"] = s_llama,
+        ["command-r"] = s_llama,
+        ["gemma2"] = s_gemma,
+        ["gemma3"] = s_gemma,
+        ["olmo2"] = s_olmo2,
+        ["phi3"] = s_phi3,
+        ["starcoder2"] = s_starCoder2,
+        ["stablelm"] = s_stableLm,
+        ["gptneox"] = s_gptNeoX,
+        ["falcon"] = s_falcon,
+    };
+
+    private static readonly (string Architecture, string ModelType)[] s_otherwise = [("gemma3", "gemma3_text"), ("gptneox", "gpt_neox"), ("command-r", "cohere")];
+
+    /// <summary>Architectures whose names are known: the values of <c>general.architecture</c>.</summary>
+    public static IReadOnlyList<string> Architectures { get; } = [.. s_families.Keys];
 
     /// <summary>The architecture of a Hugging Face model type: <c>mistral</c> is <c>llama</c>; most are spelled alike.</summary>
-    public static string ArchitectureOf(string modelType) => modelType is "mistral" ? "llama" : modelType;
+    public static string ArchitectureOf(string modelType) => modelType is "mistral" ? "llama" : Array.Find(s_otherwise, o => o.ModelType == modelType).Architecture ?? modelType;
+
+    /// <summary>The Hugging Face model type of an architecture.</summary>
+    public static string ModelTypeOf(string architecture) => Array.Find(s_otherwise, o => o.Architecture == architecture).ModelType ?? architecture;
 
     /// <summary>Whether the rows of q and k are stored as <see cref="QueryKeyPermutation.ToAdjacent"/> orders them.</summary>
-    public static bool PermutesQueryKeyRows(string architecture) => architecture == "llama";
+    public static bool PermutesQueryKeyRows(string architecture) => architecture is "llama" or "granite";
+
+    /// <summary>Whether fused q, k and v, which a checkpoint has head by head, are stored as all q, all k, all v.</summary>
+    public static bool SplitsQueryKeyValue(string architecture) => architecture is "gptneox" or "falcon";
+
+    /// <summary>Whether norms' gains are stored with the 1 that the architecture adds to them.</summary>
+    public static bool ShiftsGains(string architecture) => architecture is "gemma2" or "gemma3";
 
     /// <summary><c>blk.0.attn_q.weight</c> → <c>model.layers.0.self_attn.q_proj.weight</c>; null for a name that the architecture does not have.</summary>
     public static string? ToHuggingFace(string architecture, string name)
@@ -55,7 +132,7 @@ public static class GgufNames
             ? string.Create(CultureInfo.InvariantCulture, $"{BlockPrefix}{layer}.{part.Gguf}{leaf}") : null;
     }
 
-    private static Family? FamilyOf(string architecture) => architecture == "gpt2" ? s_gpt2 : Architectures.Contains(architecture) ? s_llama : null;
+    private static Family? FamilyOf(string architecture) => s_families.GetValueOrDefault(architecture);
 
     private static (string Gguf, string HuggingFace)? Find((string Gguf, string HuggingFace)[] table, Predicate<(string Gguf, string HuggingFace)> match) =>
         Array.FindIndex(table, match) is int at and >= 0 ? table[at] : null;

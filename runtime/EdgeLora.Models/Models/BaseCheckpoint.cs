@@ -12,6 +12,12 @@ namespace EdgeLora.Models;
 /// <param name="Quantization">How the safetensors are quantised, or null.</param>
 public sealed record BaseCheckpoint(string Path, HfConfig Config, TensorFile Weights, RopePairs Pairs = RopePairs.Halves, bool TransposedConv1D = false, IDisposable? Container = null, QuantizationSummary? Quantization = null) : IDisposable
 {
+    /// <summary>True where fused q, k and v lie as all q, all k, all v, not head by head (GGUF).</summary>
+    public bool SplitsQueryKeyValue { get; init; }
+
+    /// <summary>True where gains are stored with the offset that their norm adds (GGUF).</summary>
+    public bool ShiftsGains { get; init; }
+
     /// <summary>Opens a Hugging Face folder (config.json with safetensors, single or sharded, plain or quantised: <see cref="QuantizedWeights"/>).</summary>
     public static BaseCheckpoint OpenFolder(string folder)
     {

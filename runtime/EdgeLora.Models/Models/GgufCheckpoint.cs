@@ -27,7 +27,7 @@ public sealed class GgufCheckpoint
         foreach (GgufTensorInfo info in file.TensorInfos)
             if (GgufNames.ToHuggingFace(Architecture, info.Name) is { } name)
                 _names.TryAdd(name, info.Name);
-            else if (info.Name != "rope_freqs.weight")
+            else if (info.Name is not ("rope_freqs.weight" or "rope_factors_long.weight" or "rope_factors_short.weight"))
                 unmapped.Add(info.Name);
         UnmappedTensors = unmapped;
     }
@@ -35,7 +35,7 @@ public sealed class GgufCheckpoint
     /// <summary>The opened file.</summary>
     public GgufFile File { get; }
 
-    /// <summary><c>general.architecture</c>: llama (Mistral and others too), qwen2, qwen3, gpt2.</summary>
+    /// <summary><c>general.architecture</c>: llama (Mistral and others too), qwen2, gemma3, gptneox …</summary>
     public string Architecture { get; }
 
     /// <summary>The config as a Hugging Face folder would have it in config.json.</summary>
@@ -44,11 +44,11 @@ public sealed class GgufCheckpoint
     /// <summary><see cref="ConfigJson"/>, to be read as any other config.</summary>
     public HfConfig Config { get; }
 
-    /// <summary>True for llama: rotary pairs are rows 2i and 2i + 1 of a head, not i and i + d/2.</summary>
-    public bool RotatesAdjacentPairs => Architecture == "llama";
+    /// <summary>True for llama and granite: rotary pairs are rows 2i and 2i + 1 of a head, not i and i + d/2.</summary>
+    public bool RotatesAdjacentPairs => PermutesQueryKeyRows;
 
     /// <summary>
-    /// True for llama: rows of q and k (weights and biases) are stored in the order of <see cref="QueryKeyPermutation.ToAdjacent"/>;
+    /// True for llama and granite: rows of q and k (weights and biases) are stored in the order of <see cref="QueryKeyPermutation.ToAdjacent"/>;
     /// the rows of a Hugging Face adapter's B for them must be put in that order too.
     /// </summary>
     public bool PermutesQueryKeyRows => GgufNames.PermutesQueryKeyRows(Architecture);
@@ -70,7 +70,11 @@ public sealed class GgufCheckpoint
         {
             GgufCheckpoint checkpoint = new(file);
             return new(path, checkpoint.Config, checkpoint.ToTensorFile(),
-                checkpoint.RotatesAdjacentPairs ? RopePairs.Adjacent : RopePairs.Halves, checkpoint.StoresConv1DAsLinear, file);
+                checkpoint.RotatesAdjacentPairs ? RopePairs.Adjacent : RopePairs.Halves, checkpoint.StoresConv1DAsLinear, file)
+            {
+                SplitsQueryKeyValue = GgufNames.SplitsQueryKeyValue(checkpoint.Architecture),
+                ShiftsGains = GgufNames.ShiftsGains(checkpoint.Architecture),
+            };
         }
         catch
         {

@@ -4,7 +4,7 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>The hyper-parameters in a GGUF file's metadata, spelled as a Hugging Face config. Source of the keys: docs/gguf.md of ggml.</summary>
-internal sealed class GgufConfig
+internal sealed partial class GgufConfig
 {
     private readonly GgufFile _file;
     private readonly string _architecture;
@@ -16,7 +16,13 @@ internal sealed class GgufConfig
     {
         GgufConfig config = new(file, architecture);
         config.RefuseWhatIsNotRun();
-        return architecture == "gpt2" ? config.Gpt2() : config.Llama();
+        return architecture switch
+        {
+            "gpt2" => config.Gpt2(),
+            "gptneox" => config.GptNeoX(),
+            "falcon" => config.Falcon(),
+            _ => config.Llama(),
+        };
     }
 
     private JsonObject Llama()
@@ -24,12 +30,10 @@ internal sealed class GgufConfig
         long hidden = Int("embedding_length"), heads = PerLayer("attention.head_count"), layers = Int("block_count");
         long headSize = Int("attention.key_length", heads > 0 ? hidden / heads : 0);
         Expect("attention.value_length", headSize);
-        Expect("rope.dimension_count", headSize);
+        long rotated = Rotated(headSize);
         float theta = Float("rope.freq_base", 10000);
-        JsonObject rope = new() { ["rope_type"] = "default", ["rope_theta"] = theta };
-        AddRopeScaling(rope, (int)Math.Clamp(headSize / 2, 0, 1 << 16));
-        string name = _architecture switch { "qwen2" => "Qwen2", "qwen3" => "Qwen3", _ => "Llama" };
-        JsonObject config = Start(name + "ForCausalLM");
+        JsonObject rope = Rope(theta, rotated, headSize);
+        JsonObject config = Start(s_classes.GetValueOrDefault(_architecture, "Llama") + "ForCausalLM");
         config["hidden_size"] = hidden;
         config["num_hidden_layers"] = layers;
         config["num_attention_heads"] = heads;
@@ -37,12 +41,16 @@ internal sealed class GgufConfig
         config["head_dim"] = headSize;
         config["intermediate_size"] = PerLayer("feed_forward_length");
         config["hidden_act"] = "silu";
-        config["rms_norm_eps"] = Float("attention.layer_norm_rms_epsilon");
+        if (LayerNormField is { } field)
+            config[field] = Float("attention.layer_norm_epsilon");
+        else
+            config["rms_norm_eps"] = Float("attention.layer_norm_rms_epsilon");
         config["max_position_embeddings"] = Int("context_length");
         config["rope_theta"] = theta;
         config["rope_parameters"] = rope;
         config["attention_bias"] = _architecture == "qwen2" || _file.Contains("blk.0.attn_q.bias");
         config["mlp_bias"] = _file.Contains("blk.0.ffn_up.bias");
+        AddOwn(config, rope, hidden, heads, layers, headSize);
         return Finish(config);
     }
 
@@ -62,7 +70,7 @@ internal sealed class GgufConfig
     private JsonObject Start(string className) => new()
     {
         ["architectures"] = new JsonArray(JsonValue.Create(className)),
-        ["model_type"] = _architecture,
+        ["model_type"] = GgufNames.ModelTypeOf(_architecture),
     };
 
     private JsonObject Finish(JsonObject config)
@@ -84,7 +92,7 @@ internal sealed class GgufConfig
     {
         // llama.cpp stores llama3's scaling as one divisor a frequency; any other scaling comes on top.
         if (RopeDivisors(pairs) is { } divisors)
-            rope["frequency_divisors"] = new JsonArray([.. divisors.Select(d => JsonValue.Create(d))]);
+            rope["frequency_divisors"] = Numbers(divisors);
         float factor = Float("rope.scaling.factor", Float("rope.scale_linear", 1));
         // Without a type, a factor means linear.
         string type = _file.GetString(Key("rope.scaling.type"), factor is 0 or 1 ? "none" : "linear");
@@ -111,11 +119,10 @@ internal sealed class GgufConfig
         }
     }
 
-    private float[]? RopeDivisors(int pairs)
+    private float[]? RopeDivisors(int pairs) => _file.Contains("rope_freqs.weight") ? Divisors("rope_freqs.weight", pairs) : null;
+
+    private float[] Divisors(string name, int pairs)
     {
-        const string name = "rope_freqs.weight";
-        if (!_file.Contains(name))
-            return null;
         Tensor tensor = _file.Tensor(name);
         if (tensor.Type != DType.F32 || tensor.Shape != new Shape(pairs))
             throw new ModelFileException(_file.FilePath, $"tensor '{name}': expected F32 [{pairs}], found {tensor.Type} {tensor.Shape}");

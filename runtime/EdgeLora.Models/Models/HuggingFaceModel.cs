@@ -33,6 +33,9 @@ public sealed class HuggingFaceModel
         GgufCheckpoint gguf = new(file);
         if (gguf.UnmappedTensors.Count > 0)
             throw new ModelFileException(file.FilePath, [.. gguf.UnmappedTensors.Select(t => $"tensor '{t}': Hugging Face's {gguf.Architecture} has no name for it")]);
+        // Their files hold gains, fused rows or heads' norms in another form, which is read but not turned back.
+        if (GgufNames.ShiftsGains(gguf.Architecture) || GgufNames.SplitsQueryKeyValue(gguf.Architecture) || checkpoint.Weights.Tensors.ContainsKey("model.layers.0.self_attn.q_layernorm.weight"))
+            throw new ModelFileException(file.FilePath, $"key 'general.architecture': expected one that becomes a folder, found {gguf.Architecture}, which runs from GGUF only");
         ModelConfig numbers = ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint);
         List<TensorOutput> tensors = [];
         foreach ((string name, Tensor tensor) in checkpoint.Weights.Tensors)

@@ -51,6 +51,8 @@ public sealed record ModelConfig
     public float LogitCap { get; init; }
     /// <summary>c of scores c·tanh(s/c), after their factor; 0: none.</summary>
     public float ScoreCap { get; init; }
+    /// <summary>Whether scores have biases by position (ALiBi).</summary>
+    public bool Alibi { get; init; }
     /// <summary>Which stored layer each layer runs: 0..Layers-1, unless an adapter's layer_replication stacks some of them twice.</summary>
     public required int[] LayerOrder { get; init; }
     /// <summary>Begin-of-sequence id, where the config names one.</summary>

@@ -38,7 +38,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     /// <param name="bias">Whether the layer has a bias.</param>
     /// <param name="conv1D">Whether it is GPT-2's Conv1D.</param>
     /// <param name="rotatedHeads">For q and k: their heads, so that a permuted checkpoint's row order is known; else 0.</param>
-    public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0)
+    /// <param name="rowOrder">The file's row that each stored row is, where they differ for another reason.</param>
+    public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0, int[]? rowOrder = null)
     {
         if (IsHead(name) && Head is { } made)
             return made(inputs);
@@ -46,7 +47,7 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         DeviceTensor? weight = inputMajor ? Take(name, WeightRole.Linear, $"{stored}.weight", inputs, outputs) : Take(name, WeightRole.Linear, $"{stored}.weight", outputs, inputs);
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
-        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : null;
+        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : rowOrder;
         _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads) { IsConv1D = conv1D });
         return site;
     }
@@ -81,18 +82,21 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         // Checkpoints converted from TensorFlow long ago have its names.
         bool old = !_store.Has($"{stored}.weight") && _store.Has($"{stored}.gamma");
         string gains = $"{stored}.{(old ? "gamma" : "weight")}";
-        DeviceTensor? gain = heads == 1 ? Take(name, WeightRole.Gain, gains, width) : Take(name, WeightRole.Gain, gains, heads, width);
+        DeviceTensor? gain = offset != 0 && checkpoint.ShiftsGains ? TakeShifted(gains, width, offset)
+            : heads == 1 ? Take(name, WeightRole.Gain, gains, width) : Take(name, WeightRole.Gain, gains, heads, width);
         if (backend is null)
             _asked[^1] = _asked[^1] with { Offset = offset };
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.{(old ? "beta" : "bias")}", width) : null;
         NormSite site = new(name, _sites.Count, gain!, b, epsilon, heads, offset);
-        _sites.Add(new(name, Norm: site));
+        _sites.Add(new(name, Norm: site) { GainShift = checkpoint.ShiftsGains ? offset : 0 });
         return site;
     }
 
     /// <summary>A norm without bias whose heads' gains are stored one by one, <c>{stored}.norms.0.weight</c> and on: they are few numbers, copied side by side into one tensor.</summary>
     public NormSite HeadNorms(string name, string stored, int width, int heads, float epsilon)
     {
+        if (_store.Has($"{stored}.weight"))
+            return Norm(name, stored, width, epsilon, heads: heads);
         float[] gains = new float[heads * width];
         bool whole = backend is not null;
         for (int head = 0; head < heads; head++)
@@ -116,10 +120,21 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         return site;
     }
 
-    /// <summary>Numbers that an architecture computes itself, [1, n] on the device; null without one.</summary>
-    public DeviceTensor? Computed(string name, ReadOnlySpan<float> values)
+    // Gains as every other file has them: adapters bring theirs so. They are few numbers.
+    private DeviceTensor? TakeShifted(string name, int width, float offset)
     {
-        DeviceTensor? tensor = backend?.Allocate(name, DType.F32, new Shape(1, values.Length));
+        if (_store.Take(name, [width]) is not { } tensor)
+            return null;
+        ByteLength += tensor.ByteLength;
+        return Computed(name, Array.ConvertAll(tensor.ToFloats(), v => v - offset), new Shape(width));
+    }
+
+    /// <summary>Numbers that an architecture computes itself, [1, n] on the device; null without one.</summary>
+    public DeviceTensor? Computed(string name, ReadOnlySpan<float> values) => Computed(name, values, new Shape(1, values.Length));
+
+    private DeviceTensor? Computed(string name, ReadOnlySpan<float> values, Shape shape)
+    {
+        DeviceTensor? tensor = backend?.Allocate(name, DType.F32, shape);
         if (tensor is not null)
             backend!.Write(values, tensor, 0);
         return tensor;

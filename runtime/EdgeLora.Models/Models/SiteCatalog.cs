@@ -20,6 +20,9 @@ public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite?
     /// <summary>Whether its checkpoint and its adapters have the weight as GPT-2's Conv1D, [I, O]; in GGUF it is stored [O, I].</summary>
     public bool IsConv1D { get; init; }
 
+    /// <summary>What a norm's gains in the file have more than those on the device, which are as adapters bring them.</summary>
+    public float GainShift { get; init; }
+
     /// <summary>How its weight lies against a checkpoint's.</summary>
     public FileLayout WeightLayout => this is { IsConv1D: true, Linear.InputMajor: false } ? new(Turned: true) : RowLayout;
 

@@ -50,20 +50,24 @@ public sealed class GgufCheckpointTests : IDisposable
             Tensor found = checkpoint.Tensor(hf.Name);
             float[] values = hf.ToFloats();
             if (checkpoint.StoresConv1DAsLinear && hf.Name.Contains(".c_", StringComparison.Ordinal) && hf.Shape.Rank == 2)
-                values = Transposed(values, (int)hf.Shape.Rows, hf.Shape.Columns);
+                values = GgufFromFolder.Transposed(values, (int)hf.Shape.Rows, hf.Shape.Columns);
             else if (checkpoint.PermutesQueryKeyRows && (hf.Name.Contains("q_proj", StringComparison.Ordinal) || hf.Name.Contains("k_proj", StringComparison.Ordinal)))
-                values = Permuted(values, (int)hf.Shape.Rows, config.GetInt(hf.Name.Contains("q_proj", StringComparison.Ordinal) ? "num_attention_heads" : "num_key_value_heads", 1, 99));
+                values = GgufFromFolder.Permuted(values, (int)hf.Shape.Rows, config.GetInt(hf.Name.Contains("q_proj", StringComparison.Ordinal) ? "num_attention_heads" : "num_key_value_heads", 1, 99));
             Assert.Equal(values, found.ToFloats());
         }
     }
 
-    [Theory, InlineData("llama"), InlineData("llama-rope-linear"), InlineData("llama-rope-llama3"), InlineData("llama-rope-yarn"), InlineData("llama-headdim"), InlineData("qwen2"), InlineData("qwen3"), InlineData("gpt2")]
+    [Theory, InlineData("llama"), InlineData("llama-rope-linear"), InlineData("llama-rope-llama3"), InlineData("llama-rope-yarn"), InlineData("llama-headdim"), InlineData("qwen2"), InlineData("qwen3"), InlineData("gpt2"),
+        InlineData("granite"), InlineData("olmo2"), InlineData("starcoder2"), InlineData("phi3"), InlineData("phi3-longrope"), InlineData("gemma2"), InlineData("gemma3"), InlineData("gemma3-old"), InlineData("cohere"),
+        InlineData("stablelm"), InlineData("stablelm-qknorm"), InlineData("gpt_neox"), InlineData("falcon"), InlineData("falcon-mqa")]
     public void A_model_written_as_gguf_computes_as_its_folder(string model)
     {
-        string folder = SharedFolder.Require("fixtures/models/" + model), path = Path.Combine(_folder, model + ".gguf");
-        ToGguf(folder, path);
-        int[] ids = [1, 5, 9, 33, 2, 7, 60, 4, 12, 31];
+        string folder = GgufFromFolder.Sayable(SharedFolder.Require("fixtures/models/" + model), Path.Combine(_folder, "hf")), path = Path.Combine(_folder, model + ".gguf");
+        GgufFromFolder.Write(folder, path);
+        int[] ids = [1, 5, 9, 33, 2, 7, 60, 4, 12, 31, 40, 41, 300, 17];
         AssertNear(Logits(BaseCheckpoint.OpenFolder(folder), ids), Logits(GgufCheckpoint.Open(path), ids), 2e-5f);
+        using GgufFile file = GgufFile.Open(path);
+        Assert.Empty(new GgufCheckpoint(file).UnmappedTensors);
     }
 
     [Fact]
@@ -143,92 +147,11 @@ public sealed class GgufCheckpointTests : IDisposable
         ["llama.attention.layer_norm_rms_epsilon"] = 1e-5f,
     };
 
-    // What llama.cpp's converter does for these families.
-    private static void ToGguf(string folder, string path)
-    {
-        using TensorFile weights = Safetensors.Open(folder);
-        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "config.json")))!.AsObject();
-        string architecture = (string)config["model_type"]!;
-        Dictionary<string, object> metadata = new() { ["general.architecture"] = architecture };
-        void Number(string key, params string[] fields)
-        {
-            if (fields.Select(f => config[f]).FirstOrDefault(n => n is not null) is { } node)
-                metadata[$"{architecture}.{key}"] = key.Contains("epsilon") || key.Contains("freq_base") ? (object)(float)node : (uint)node;
-        }
-        Number("context_length", "max_position_embeddings", "n_positions");
-        Number("embedding_length", "hidden_size", "n_embd");
-        Number("block_count", "num_hidden_layers", "n_layer");
-        Number("feed_forward_length", "intermediate_size", "n_inner");
-        Number("attention.head_count", "num_attention_heads", "n_head");
-        Number("attention.head_count_kv", "num_key_value_heads");
-        Number("attention.key_length", "head_dim");
-        Number("attention.layer_norm_rms_epsilon", "rms_norm_eps");
-        Number("attention.layer_norm_epsilon", "layer_norm_epsilon");
-        if (architecture == "gpt2")
-            metadata.TryAdd("gpt2.feed_forward_length", 4 * (uint)config["n_embd"]!);
-        List<Tensor> tensors = [];
-        JsonObject? rope = config["rope_parameters"] as JsonObject ?? config["rope_scaling"] as JsonObject;
-        if (architecture != "gpt2")
-            AddRope(folder, metadata, architecture, rope ?? [], (float)(rope?["rope_theta"] ?? config["rope_theta"] ?? 10000f), tensors);
-        foreach (Tensor tensor in weights.Tensors.Values)
-        {
-            string? name = GgufNames.ToGguf(architecture, tensor.Name);
-            if (name is null || (name == "output.weight" && (bool?)config["tie_word_embeddings"] == true))
-                continue;
-            float[] values = tensor.ToFloats();
-            Shape shape = tensor.Shape;
-            if (architecture == "llama" && (name.Contains("attn_q.") || name.Contains("attn_k.")))
-                values = Permuted(values, (int)shape[0], (int)(name.Contains("attn_k.") && config["num_key_value_heads"] is { } kv ? kv : config["num_attention_heads"]!));
-            if (architecture == "gpt2" && tensor.Name.Contains(".c_") && shape.Rank == 2)
-                (values, shape) = (Transposed(values, (int)shape[0], (int)shape[1]), new Shape(shape[1], shape[0]));
-            tensors.Add(Tensor.FromFloats(name, shape, values));
-        }
-        GgufFile.Write(path, metadata, tensors);
-    }
-
-    private static void AddRope(string folder, Dictionary<string, object> metadata, string architecture, JsonObject rope, float theta, List<Tensor> tensors)
-    {
-        metadata[architecture + ".rope.freq_base"] = theta;
-        string type = (string?)(rope["rope_type"] ?? rope["type"]) ?? "default";
-        if (type is "linear" or "yarn")
-        {
-            metadata[architecture + ".rope.scaling.type"] = type;
-            metadata[architecture + ".rope.scaling.factor"] = (float)rope["factor"]!;
-        }
-        if (type == "yarn" && rope["original_max_position_embeddings"] is { } original)
-            metadata[architecture + ".rope.scaling.original_context_length"] = (uint)original;
-        if (type != "llama3")
-            return;
-        using BaseCheckpoint checkpoint = BaseCheckpoint.OpenFolder(folder);
-        double[] scaled = ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint).Rope!.Frequencies;
-        float[] divisors = [.. scaled.Select((f, i) => (float)(Math.Pow(theta, -1.0 * i / scaled.Length) / f))];
-        Assert.Contains(divisors, d => d > 1);
-        tensors.Add(Tensor.FromFloats("rope_freqs.weight", new Shape(divisors.Length), divisors));
-    }
-
     private static float[] Logits(BaseCheckpoint checkpoint, int[] ids)
     {
         using ReferenceBackend backend = new();
         using DecoderModel model = DecoderModel.Load(checkpoint, backend);
         return ModelGolden.Logits(model, AdapterPath.Root, ids);
-    }
-
-    private static float[] Permuted(float[] values, int rows, int heads)
-    {
-        int[] order = QueryKeyPermutation.ToAdjacent(rows, heads);
-        int width = values.Length / rows;
-        float[] result = new float[values.Length];
-        for (int row = 0; row < rows; row++)
-            values.AsSpan(row * width, width).CopyTo(result.AsSpan(order[row] * width));
-        return result;
-    }
-
-    private static float[] Transposed(float[] values, int rows, int columns)
-    {
-        float[] result = new float[values.Length];
-        for (int i = 0; i < values.Length; i++)
-            result[i % columns * rows + i / columns] = values[i];
-        return result;
     }
 
     private static void AssertNear(float[] expected, float[] found, float tolerance)

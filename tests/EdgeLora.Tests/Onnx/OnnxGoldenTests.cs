@@ -2,6 +2,7 @@ using EdgeLora.Core;
 using EdgeLora.Models;
 using EdgeLora.Onnx;
 using EdgeLora.Tests.Golden;
+using EdgeLora.Tests.Training;
 using Xunit;
 
 namespace EdgeLora.Tests.Onnx;
@@ -27,6 +28,15 @@ public sealed class OnnxGoldenTests
     [Fact]
     public void An_encoder_is_refused_by_name() =>
         Assert.Contains("bert", Assert.Throws<NotSupportedException>(() => AdapterGolden.Verify(SharedFolder.Require("fixtures/peft/bert-cls"), () => new OnnxBackend("onnx:cpu"))).Message);
+
+    [Fact]
+    public void Biases_by_position_are_refused_by_name()
+    {
+        using FreshBase fresh = new();
+        string folder = fresh.Make("rw", FreshBase.Config("falcon", """, "alibi": true, "multi_query": false, "parallel_attn": false"""));
+        using OnnxBackend backend = new("onnx:cpu");
+        Assert.Contains("ALiBi", Assert.Throws<NotSupportedException>(() => DecoderModel.Load(BaseCheckpoint.OpenFolder(folder), backend)).Message);
+    }
 
     [Theory, MemberData(nameof(Adapters))]
     public void Adapters_give_PEFT_s_numbers(string name)

@@ -28,7 +28,9 @@ public static class GgufRows
             faults.ThrowIfAny();
             Dictionary<string, Tensor> tensors = adapter.Tensors.ToDictionary(StringComparer.Ordinal);
             foreach (PeftModule module in adapter.Modules.Values)
-                if (AreMoved(architecture, module.Name) && module[PeftPart.B] is { } b && headsOf(module.Name) is int heads and > 0)
+                if (AreFused(architecture, module.Name))
+                    faults.Add(FusedFault(module.Name));
+                else if (AreMoved(architecture, module.Name) && module[PeftPart.B] is { } b && headsOf(module.Name) is int heads and > 0)
                 {
                     if (b.Shape[0] % (2L * heads) == 0)
                         tensors[b.Name] = b.Reordered(QueryKeyPermutation.ToAdjacent((int)b.Shape[0], heads));
@@ -55,6 +57,8 @@ public static class GgufRows
     /// <summary>Why a pair does not fit the base, or null.</summary>
     internal static string? Fault(string architecture, LowRankPair pair, AdapterBase model)
     {
+        if (AreFused(architecture, pair.Module))
+            return FusedFault(pair.Module);
         if (AreMoved(architecture, pair.Module) && pair.B.Shape[0] % (2L * HeadsOf(pair.Module, model)) != 0)
             return $"{pair.Module}: {pair.B.Shape[0]} rows are not {HeadsOf(pair.Module, model)} heads of an even size";
         if (model.Weights.Count == 0)
@@ -67,6 +71,10 @@ public static class GgufRows
         (long b, long a) = turned ? (inputs, outputs) : (outputs, inputs);
         return pair.A.Shape[1] == a && pair.B.Shape[0] == b ? null : $"{pair.Module}: A {pair.A.Shape} and B {pair.B.Shape} do not fit the base's {stored}";
     }
+
+    private static bool AreFused(string architecture, string module) => GgufNames.SplitsQueryKeyValue(architecture) && module.EndsWith("query_key_value", StringComparison.Ordinal);
+
+    private static string FusedFault(string module) => $"{module}: GGUF has q, k and v in another order than the checkpoint; adapters there are not read or written in GGUF";
 
     private static int HeadsOf(string module, AdapterBase model)
     {

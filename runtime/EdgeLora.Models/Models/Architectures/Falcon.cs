@@ -45,6 +45,7 @@ public sealed class Falcon : IArchitecture
             Windows = new int[layers],
             AttentionScales = Enumerable.Repeat((float)(1 / Math.Sqrt(headSize)), layers).ToArray(),
             Rotates = Enumerable.Repeat(!alibi, layers).ToArray(),
+            Alibi = alibi,
             Rope = alibi ? null : RopeFrequencies.Read(c, headSize, context),
             LayerOrder = Enumerable.Range(0, layers).ToArray(),
             BosId = c.TryGetInt("bos_token_id", 0, Largest, out int bos) ? bos : null,
@@ -67,15 +68,18 @@ public sealed class Falcon : IArchitecture
         for (int i = 0; i < layers.Length; i++)
         {
             LayerSites sites = new(build, config, $"transformer.h.{i}.", $"{prefix}h.{config.LayerOrder[i]}.", config.LayerOrder[i]);
+            NormSite before = sites.Norm(two ? "ln_attn" : "input_layernorm", d, bias: true);
+            // One key/value head: all queries stand before it, which is one piece.
+            (LinearSite qkv, int pieces) = sites.Qkv("self_attention.query_key_value", bias, config.KvHeads);
             layers[i] = new()
             {
-                AttentionNorm = sites.Norm(two ? "ln_attn" : "input_layernorm", d, bias: true),
-                Qkv = sites.Linear("self_attention.query_key_value", sites.Query + 2 * sites.KeyValue, d, bias),
-                // One key/value head: all queries stand before it, which is one piece.
-                QkvPieces = config.KvHeads,
+                AttentionNorm = before,
+                Qkv = qkv,
+                QkvPieces = pieces,
                 O = sites.Linear("self_attention.dense", d, sites.Query, bias),
                 Parallel = parallel,
-                FeedForwardNorm = two ? sites.Norm("ln_mlp", d, bias: true) : parallel ? null : sites.Norm("post_attention_layernorm", d, bias: true),
+                // A GGUF calls the second norm as others their only one.
+                FeedForwardNorm = two ? sites.Norm("ln_mlp", d, bias: true, storedPart: sites.Has("ln_mlp") || !sites.Has("input_layernorm") ? "ln_mlp" : "input_layernorm") : parallel ? null : sites.Norm("post_attention_layernorm", d, bias: true),
                 Up = sites.Linear("mlp.dense_h_to_4h", f, d, bias),
                 Down = sites.Linear("mlp.dense_4h_to_h", d, f, bias),
             };
@@ -84,7 +88,7 @@ public sealed class Falcon : IArchitecture
         LinearSite head = config.TiedHead ? build.Tied("lm_head", tokens.Table) : build.Linear("lm_head", "lm_head", config.Vocabulary, d, bias: false);
         return new(tokens, null, layers, norm, head, LayerNorm: true, HfActivation.Read(c, "activation", "gelu"))
         {
-            Slopes = c.GetBool("alibi", false) ? build.Computed("alibi slopes", Alibi.Slopes(config.Heads)) : null,
+            Slopes = config.Alibi ? build.Computed("alibi slopes", Alibi.Slopes(config.Heads)) : null,
         };
     }
 

@@ -54,11 +54,13 @@ public sealed class GptNeoX : IArchitecture
         for (int i = 0; i < layers.Length; i++)
         {
             LayerSites sites = new(build, config, $"gpt_neox.layers.{i}.", $"{prefix}layers.{config.LayerOrder[i]}.", config.LayerOrder[i]);
+            NormSite before = sites.Norm("input_layernorm", d, bias: true);
+            (LinearSite qkv, int pieces) = sites.Qkv("attention.query_key_value", bias, config.Heads);
             layers[i] = new()
             {
-                AttentionNorm = sites.Norm("input_layernorm", d, bias: true),
-                Qkv = sites.Linear("attention.query_key_value", 3 * d, d, bias),
-                QkvPieces = config.Heads,
+                AttentionNorm = before,
+                Qkv = qkv,
+                QkvPieces = pieces,
                 O = sites.Linear("attention.dense", d, d, bias),
                 Parallel = parallel,
                 FeedForwardNorm = sites.Norm("post_attention_layernorm", d, bias: true),
