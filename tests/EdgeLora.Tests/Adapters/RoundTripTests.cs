@@ -61,7 +61,9 @@ public sealed class RoundTripTests : IDisposable
         AdapterOptions told = format.Name == "loralib" ? options with { Alpha = AlphaOf(verdict) } : options;
         using PeftAdapter there = AdapterComparison.Through(source, format, told, _folder);
         // An .onnx_adapter has every scale in B, so its numbers are others.
-        if (verdict.IsExact && format.Name != "onnx_adapter")
+        // A power of two that parts a site's alpha from the others' goes into B without rounding: other bits, the same changes.
+        bool moved = format.Name is not ("peft" or "peft_bin" or "elora") && LowRankPair.Of(source, []).Select(p => p.Scale * p.Rank).Distinct().Count() > 1;
+        if (verdict.IsExact && !moved && format.Name != "onnx_adapter")
             AdapterComparison.CheckSame(source, there, format.Name);
         else
             Assert.True(AdapterComparison.DeltaError(source, there, 4) <= 1e-6, $"{format.Name}: {AdapterComparison.DeltaError(source, there, 4):g3}");

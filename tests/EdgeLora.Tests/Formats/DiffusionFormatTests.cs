@@ -181,6 +181,24 @@ public sealed class DiffusionFormatTests : IDisposable
     }
 
     [Fact]
+    public void A_small_file_that_asks_for_a_huge_product_is_refused()
+    {
+        string file = At("huge.safetensors");
+        DiffusionFiles.Write(file, 1, ("lora_unet_conv_in.lokr_w1", [300, 300]), ("lora_unet_conv_in.lokr_w2", [300, 300]));
+        Assert.Contains("lora_unet_conv_in: its product is [90000, 90000]·[90000, 90000], more than is read here", Assert.Throws<ModelFileException>(() => AdapterFormats.Read(file)).Message);
+    }
+
+    [Theory]
+    [InlineData("lora_unet_input_blocks_0_1_proj_in")]
+    [InlineData("lora_unet_input_blocks_3_0_in_layers_2")]
+    public void Blocks_that_SDXL_does_not_have_are_refused(string key)
+    {
+        string file = At("none.safetensors");
+        DiffusionFiles.Write(file, 1, (key + ".lora_down.weight", [2, 4]), (key + ".lora_up.weight", [4, 2]));
+        Assert.Contains(key, Assert.Throws<ModelFileException>(() => AdapterFormats.Read(file)).Message);
+    }
+
+    [Fact]
     public void Magnitudes_of_inputs_are_refused()
     {
         string file = At("in.safetensors");

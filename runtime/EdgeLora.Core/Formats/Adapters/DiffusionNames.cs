@@ -51,8 +51,8 @@ internal static class DiffusionNames
         ("label_emb.0.0", "add_embedding.linear_1"), ("label_emb.0.2", "add_embedding.linear_2"),
     ];
 
-    /// <summary>diffusers' name of a dotted name of Stability's UNet that <see cref="Sgm"/> has.</summary>
-    public static string FromSgm(string name)
+    /// <summary>diffusers' name of a dotted name of Stability's UNet that <see cref="Sgm"/> has; null where that UNet has no such block.</summary>
+    public static string? FromSgm(string name)
     {
         if (Array.Find(s_single, s => s.Sgm == name).Diffusers is { } single)
             return single;
@@ -61,6 +61,9 @@ internal static class DiffusionNames
             return parts[1] == "1" ? $"mid_block.attentions.0.{Rest(parts, 2)}" : $"mid_block.resnets.{(parts[1] == "0" ? 0 : 1)}.{Inner(Rest(parts, 2))}";
         bool input = parts[0] == "input_blocks";
         int index = int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) - (input ? 1 : 0), block = index / 3, layer = index % 3;
+        // A block's third input layer halves the picture and does nothing else.
+        if (index < 0 || input && (layer == 2) != (parts[^1] == "op"))
+            return null;
         string at = $"{(input ? "down_blocks" : "up_blocks")}.{block}", rest = Rest(parts, 3);
         return rest switch
         {

@@ -11,6 +11,47 @@ namespace EdgeLora.Core;
 /// <param name="Columns">I.</param>
 internal sealed record FactorProduct(double[] Left, double[] Right, int Outputs, int Rank, int Columns)
 {
+    // One factor may have so many numbers: 512 MiB as F32. A small file can ask for far more.
+    private const long MostNumbers = 1 << 27;
+
+    /// <summary>
+    /// A [R, I] or, with <paramref name="kernel"/> [k, k], [R, I/k², k, k]; B [O, R] or [O, R, 1, 1]. F32. The numbers are made when they are asked for: nothing of the product is kept. Null after a fault.
+    /// </summary>
+    /// <param name="label">What messages call it.</param>
+    /// <param name="size">Outputs, rank and columns of what <paramref name="make"/> gives.</param>
+    /// <param name="kernel">Sizes of the kernel.</param>
+    /// <param name="make">The product.</param>
+    /// <param name="faults">Where a size that is too large goes.</param>
+    public static (Tensor A, Tensor B)? Lazily(string label, (long Outputs, long Rank, long Columns) size, ReadOnlySpan<long> kernel, Func<FactorProduct> make, FaultList faults)
+    {
+        (long outputs, long rank, long columns) = size;
+        if (rank is < 1 or > 1 << 16 || outputs < 1 || columns < 1 || outputs > MostNumbers / rank || columns > MostNumbers / rank)
+        {
+            faults.Add($"{label}: its product is [{outputs}, {rank}]·[{rank}, {columns}], more than is read here");
+            return null;
+        }
+        long positions = 1;
+        foreach (long side in kernel)
+            positions *= side;
+        Shape a = kernel.Length == 0 ? new(rank, columns) : new([rank, columns / positions, .. kernel]), b = new([outputs, rank, .. Enumerable.Repeat(1L, kernel.Length)]);
+        return (new("", DType.F32, a, new ComputedStorage(4 * a.Elements, () => Tensor.FromFloats("", a, Array.ConvertAll(make().Right, x => (float)x)))),
+            new("", DType.F32, b, new ComputedStorage(4 * b.Elements, () => Tensor.FromFloats("", b, Array.ConvertAll(make().Left, x => (float)x)))));
+    }
+
+    /// <summary>Outputs, rank and columns of <see cref="Of"/>.</summary>
+    public static (long Outputs, long Rank, long Columns) SizeOf(Tensor left, Tensor right) => (left.Shape[0], right.Shape[0], right.Shape.Elements / right.Shape[0]);
+
+    /// <summary>Outputs, rank and columns of <see cref="Whole"/>.</summary>
+    public static (long Outputs, long Rank, long Columns) SizeOf(Tensor matrix) =>
+        (matrix.Shape[0], Math.Min(matrix.Shape[0], matrix.Shape.Elements / matrix.Shape[0]), matrix.Shape.Elements / matrix.Shape[0]);
+
+    /// <summary>Outputs, rank and columns of <see cref="Tucker"/>.</summary>
+    public static (long Outputs, long Rank, long Columns) SizeOf(Tensor core, Tensor outer, Tensor inner) =>
+        (outer.Shape.Elements / core.Shape[0], core.Shape[0], Times(inner.Shape.Elements / core.Shape[1], core.Shape.Elements / core.Shape[0] / core.Shape[1]));
+
+    /// <summary>A product of sizes; the largest number where it is past that.</summary>
+    public static long Times(long first, long second) => Math.BigMul(first, second, out long low) == 0 && low >= 0 ? low : long.MaxValue;
+
     /// <summary>Left·Right of two stored factors [O, R, …] and [R, …], in their stored order.</summary>
     public static FactorProduct Of(Tensor left, Tensor right) =>
         new(Widen(left), Widen(right), (int)left.Shape[0], (int)right.Shape[0], checked((int)(right.Shape.Elements / right.Shape[0])));
@@ -75,17 +116,6 @@ internal sealed record FactorProduct(double[] Left, double[] Right, int Outputs,
                     for (int n = 0; n < other.Columns; n++)
                         right[(i * other.Rank + j) * columns + m * other.Columns + n] = Right[i * Columns + m] * other.Right[j * other.Columns + n];
         return new(left, right, outputs, rank, columns);
-    }
-
-    /// <summary>A [R, I] or, with <paramref name="kernel"/> [k, k], [R, I/k², k, k]; B [O, R] or [O, R, 1, 1]. F32.</summary>
-    public (Tensor A, Tensor B) ToTensors(ReadOnlySpan<long> kernel)
-    {
-        long positions = 1;
-        foreach (long size in kernel)
-            positions *= size;
-        Shape a = kernel.Length == 0 ? new(Rank, Columns) : new([Rank, Columns / positions, .. kernel]);
-        long[] b = [Outputs, Rank, .. Enumerable.Repeat(1L, kernel.Length)];
-        return (Tensor.FromFloats("", a, Array.ConvertAll(Right, x => (float)x)), Tensor.FromFloats("", new Shape(b), Array.ConvertAll(Left, x => (float)x)));
     }
 
     private static double[] Widen(Tensor tensor) => Array.ConvertAll(tensor.ToFloats(), x => (double)x);

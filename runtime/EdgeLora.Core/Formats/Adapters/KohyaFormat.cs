@@ -149,14 +149,12 @@ public sealed class KohyaFormat : AdapterFileFormat
         if (!parts.TryGetValue("lora_mid.weight", out Tensor? mid))
             return (down, up, down.Shape.Rank > 0 ? (int)Math.Min(int.MaxValue, down.Shape[0]) : 0);
         if (mid.Shape.Rank < 3 || mid.Shape.Elements == 0 || down.Shape.Rank < 2 || up.Shape.Rank < 2 || mid.Shape[0] != up.Shape[1] || mid.Shape[1] != down.Shape[0]
-            || down.Shape.Elements != down.Shape[0] * down.Shape[1] || up.Shape.Elements != up.Shape[0] * up.Shape[1])
+            || down.Shape.Elements != down.Shape[0] * down.Shape[1] || up.Shape.Elements != up.Shape[0] * up.Shape[1] || down.Shape.Elements == 0 || up.Shape.Elements == 0)
         {
             faults.Add($"{key}.lora_mid.weight: expected [rank, rank, kernel] between {down.Shape} and {up.Shape}, found {mid.Shape}");
             return null;
         }
-        FactorProduct product = FactorProduct.Tucker(mid, up, down, outerRows: true);
-        (Tensor a, Tensor b) = product.ToTensors(mid.Shape.Dimensions[2..]);
-        return (a, b, (int)down.Shape[0]);
+        return FactorProduct.Lazily(key, FactorProduct.SizeOf(mid, up, down), mid.Shape.Dimensions[2..], () => FactorProduct.Tucker(mid, up, down, outerRows: true), faults) is var (a, b) ? (a, b, (int)down.Shape[0]) : null;
     }
 
     private static void Add(DiffusionSites sites, string key, FusedRule rule, string[] modules, Tensor a, Tensor b, double alpha, Tensor? magnitude, FaultList faults)

@@ -14,7 +14,7 @@ internal static class LycorisForm
     ];
 
     /// <summary>
-    /// The pair that a module's tensors mean, without a scale, and the rank r that alpha is divided by (null: both of LoKr's factors are whole, alpha says nothing). Null after a fault.
+    /// The pair that a module's tensors mean (its numbers are made when they are asked for), without a scale, and the rank r that alpha is divided by (null: both of LoKr's factors are whole, alpha says nothing). Null after a fault.
     /// </summary>
     /// <param name="module">What messages call the module.</param>
     /// <param name="parts">Its tensors by ending.</param>
@@ -44,40 +44,43 @@ internal static class LycorisForm
         }
         if (!Fits(module, "hada_w1", first, a1, b1, faults) || !Fits(module, "hada_w2", second, a2, b2, faults))
             return null;
-        FactorProduct one = first is null ? FactorProduct.Of(a1, b1) : FactorProduct.Tucker(first, a1, b1, false);
-        FactorProduct two = second is null ? FactorProduct.Of(a2, b2) : FactorProduct.Tucker(second, a2, b2, false);
+        (long Outputs, long Rank, long Columns) one = first is null ? FactorProduct.SizeOf(a1, b1) : FactorProduct.SizeOf(first, a1, b1), two = second is null ? FactorProduct.SizeOf(a2, b2) : FactorProduct.SizeOf(second, a2, b2);
         if (one.Outputs != two.Outputs || one.Columns != two.Columns)
         {
             faults.Add($"{module}: expected two products of one size, found [{one.Outputs}, {one.Columns}] and [{two.Outputs}, {two.Columns}]");
             return null;
         }
         long[] stored = first is null ? Kernel(b1) : Kernel(first);
-        (Tensor a, Tensor b) = one.Hadamard(two).ToTensors(Chosen(stored, kernel, one.Columns));
-        return (a, b, (int)b1.Shape[0]);
+        return FactorProduct.Lazily(module, (one.Outputs, FactorProduct.Times(one.Rank, two.Rank), one.Columns), Chosen(stored, kernel, one.Columns), () => Half(first, a1, b1).Hadamard(Half(second, a2, b2)), faults)
+            is var (a, b) ? (a, b, (int)b1.Shape[0]) : null;
+
+        static FactorProduct Half(Tensor? core, Tensor a, Tensor b) => core is null ? FactorProduct.Of(a, b) : FactorProduct.Tucker(core, a, b, false);
     }
 
     private static (Tensor, Tensor, int?)? Kronecker(string module, IReadOnlyDictionary<string, Tensor> parts, long[] kernel, FaultList faults)
     {
-        (FactorProduct Product, int? Rank, long[] Kernel)? one = Side(module, parts, "lokr_w1", null, faults), two = Side(module, parts, "lokr_w2", parts.GetValueOrDefault("lokr_t2"), faults);
-        if (one is not var (left, leftRank, _) || two is not var (right, rightRank, stored))
+        ((long Outputs, long Rank, long Columns) Size, Func<FactorProduct> Product, int? Rank, long[] Kernel)? one = Side(module, parts, "lokr_w1", null, faults), two = Side(module, parts, "lokr_w2", parts.GetValueOrDefault("lokr_t2"), faults);
+        if (one is not var (small, left, leftRank, _) || two is not var (large, right, rightRank, stored))
             return null;
-        FactorProduct product = left.Kronecker(right);
-        (Tensor a, Tensor b) = product.ToTensors(Chosen(stored, kernel, product.Columns));
-        return (a, b, leftRank ?? rightRank);
+        long columns = FactorProduct.Times(small.Columns, large.Columns);
+        return FactorProduct.Lazily(module, (FactorProduct.Times(small.Outputs, large.Outputs), FactorProduct.Times(small.Rank, large.Rank), columns), Chosen(stored, kernel, columns), () => left().Kronecker(right()), faults)
+            is var (a, b) ? (a, b, leftRank ?? rightRank) : null;
     }
 
-    private static (FactorProduct, int?, long[])? Side(string module, IReadOnlyDictionary<string, Tensor> parts, string name, Tensor? core, FaultList faults)
+    private static ((long, long, long), Func<FactorProduct>, int?, long[])? Side(string module, IReadOnlyDictionary<string, Tensor> parts, string name, Tensor? core, FaultList faults)
     {
         if (parts.TryGetValue(name, out Tensor? whole))
         {
             if (parts.ContainsKey(name + "_a") || parts.ContainsKey(name + "_b"))
                 faults.Add($"{module}.{name}: stands beside {name}_a or {name}_b");
-            return (FactorProduct.Whole(whole), null, Kernel(whole));
+            return (FactorProduct.SizeOf(whole), () => FactorProduct.Whole(whole), null, Kernel(whole));
         }
         Tensor? a = Take(module, parts, name + "_a", faults), b = Take(module, parts, name + "_b", faults);
         if (a is null || b is null || !Fits(module, name, core, a, b, faults))
             return null;
-        return (core is null ? FactorProduct.Of(a, b) : FactorProduct.Tucker(core, a, b, false), (int)b.Shape[0], core is null ? Kernel(b) : Kernel(core));
+        return core is null
+            ? (FactorProduct.SizeOf(a, b), () => FactorProduct.Of(a, b), (int)b.Shape[0], Kernel(b))
+            : (FactorProduct.SizeOf(core, a, b), () => FactorProduct.Tucker(core, a, b, false), (int)b.Shape[0], Kernel(core));
     }
 
     private static Tensor? Take(string module, IReadOnlyDictionary<string, Tensor> parts, string name, FaultList faults)
@@ -102,6 +105,6 @@ internal static class LycorisForm
     private static long[] Kernel(Tensor tensor) => tensor.Shape.Dimensions[2..].ToArray();
 
     // A kernel of the file itself counts; a flattened one is unfolded where the columns hold it.
-    private static long[] Chosen(long[] stored, long[] kernel, int columns) =>
+    private static long[] Chosen(long[] stored, long[] kernel, long columns) =>
         stored.Length > 0 ? stored : kernel.Length > 0 && columns % kernel.Aggregate(1L, (a, b) => a * b) == 0 ? kernel : [];
 }
