@@ -9,6 +9,8 @@ internal sealed class FreshBase : IDisposable
 {
     public const string Begin = "<|endoftext|>";
 
+    private const string Experts = """, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 24""";
+
     public static readonly string[] Sentences =
     [
         "The cat sat on the mat. The dog sat on the log. ", "The cat saw the dog, and the dog saw the cat. ", "The mat is on the floor, and the log is in the wood. ",
@@ -19,10 +21,10 @@ internal sealed class FreshBase : IDisposable
     /// <summary>model_types of the registry.</summary>
     public static IEnumerable<string> ModelTypes => ArchitectureRegistry.All.SelectMany(a => a.ModelTypes);
 
-    /// <summary>A config that names neither vocab_size nor special tokens: GPT-2 has names of its own, the others share theirs; OPT calls one of them otherwise.</summary>
+    /// <summary>A config that names neither vocab_size nor special tokens: GPT-2 has names of its own, the others share theirs; OPT calls one of them otherwise, mixtures have some more.</summary>
     public static string Config(string modelType, string more = "") => modelType == "gpt2"
         ? $$"""{"model_type": "gpt2", "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64{{more}}}"""
-        : $$"""{"model_type": "{{modelType}}", "hidden_size": 32, "{{(modelType == "opt" ? "ffn_dim" : "intermediate_size")}}": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64{{more}}}""";
+        : $$"""{"model_type": "{{modelType}}", "hidden_size": 32, "{{(modelType == "opt" ? "ffn_dim" : "intermediate_size")}}": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64{{(modelType.EndsWith("_moe", StringComparison.Ordinal) ? Experts : "")}}{{more}}}""";
 
     public string Path(string name) => System.IO.Path.Combine(_folder, name);
 
