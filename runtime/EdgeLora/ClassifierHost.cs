@@ -57,7 +57,7 @@ public sealed class ClassifierHost : IDisposable
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? place);
-            IClassifier model = EncoderRegistry.Knows(checkpoint.Config) ? EncoderModel.Load(checkpoint, backend, ClassesOf(tree)) : DecoderClassifier.Load(checkpoint, backend, ClassesOf(tree));
+            IClassifier model = Load(checkpoint, backend, ClassesOf(tree));
             return new(treeOrModel, model, EdgeHost.ReadTokenizer(basePath ?? place, checkpoint), tree, options);
         }
         catch
@@ -66,6 +66,10 @@ public sealed class ClassifierHost : IDisposable
             throw;
         }
     }
+
+    /// <summary>Instantiates a base that classifies, whichever it is: as <see cref="EncoderModel.Load"/> and <see cref="DecoderClassifier.Load"/>.</summary>
+    public static IClassifier Load(BaseCheckpoint checkpoint, IComputeBackend backend, int? classes = null) =>
+        EncoderRegistry.Knows(checkpoint.Config) ? EncoderModel.Load(checkpoint, backend, classes) : DecoderClassifier.Load(checkpoint, backend, classes);
 
     /// <summary>Makes a node resident, pins it and returns its path; empty for the root. Throws <see cref="KeyNotFoundException"/> naming the nodes there are, <see cref="ModelFileException"/> for a refused adapter.</summary>
     public AdapterPath Enter(string nodePath) => Store.Acquire(Tree.Get(nodePath));

@@ -118,6 +118,9 @@ public sealed partial class EdgeHost : IDisposable
         Pushes.Dispose();
     }
 
+    /// <summary>Whether a place is a tree: a folder with base/, base.gguf or base.json.</summary>
+    public static bool IsTree(string place) => BaseOf(HubCache.Resolve(place)) is not null;
+
     // base/, base.gguf or base.json make a folder a tree.
     internal static string? BaseOf(string folder)
     {

@@ -20,6 +20,7 @@ public sealed class DecoderClassifier : IClassifier
     private DecoderClassifier(BaseCheckpoint checkpoint, IComputeBackend backend, ModelConfig config, DecoderWeights weights, SiteBuilder build, IReadOnlyList<LinearSite> missing)
     {
         (_checkpoint, Backend, Config, _weights, _missing) = (checkpoint, backend, config, weights, missing);
+        ByteLength = build.ByteLength;
         Sites = new(build.Sites, weights.Head.Name, weights.Tokens.Name, tiedHead: false, config.Layers) { ModelType = config.ModelType };
         Labels = ClassLabels.Read(checkpoint.Config, Classes, ofAdapters: missing.Count > 0);
         _padding = checkpoint.Config.TryGetInt("pad_token_id", 0, int.MaxValue, out int padding) ? padding : null;
@@ -43,6 +44,9 @@ public sealed class DecoderClassifier : IClassifier
 
     /// <inheritdoc/>
     public IReadOnlyList<string> Labels { get; }
+
+    /// <inheritdoc/>
+    public long ByteLength { get; }
 
     /// <inheritdoc/>
     public IReadOnlyList<string> MissingHead => [.. _missing.Select(s => s.Name)];

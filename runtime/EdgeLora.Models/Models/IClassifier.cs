@@ -11,6 +11,9 @@ public interface IClassifier : ITrainableModel, IDisposable
     /// <summary>The classes' names, config.json's id2label.</summary>
     IReadOnlyList<string> Labels { get; }
 
+    /// <summary>Bytes of the base's weights in their stored form.</summary>
+    long ByteLength { get; }
+
     /// <summary>Modules of the head that the checkpoint lacks: classes come only from a path that replaces each of them.</summary>
     IReadOnlyList<string> MissingHead { get; }
 

@@ -93,6 +93,21 @@ public sealed class ClassLogitsTests : IDisposable
     }
 
     [Fact]
+    public void Inspect_names_a_classifier_s_labels_and_fits_adapters_to_it()
+    {
+        using EncoderFixture fixture = new("roberta-cls");
+        JsonElement model = Json("inspect", fixture.Folder, "--json");
+        Assert.True(model.GetProperty("ok").GetBoolean());
+        Assert.Contains("LABEL_2", model.GetRawText());
+        string adapter = fixture.Adapter(["query"], ["classifier"]).Folder;
+        Assert.Contains("\"fits\":true", Json("inspect", adapter, "--base", fixture.Folder, "--json").GetRawText());
+        using EncoderFixture other = new("bert-cls");
+        (int code, string output, _) = Run("inspect", adapter, "--base", other.Folder, "--json");
+        Assert.Equal(1, code);
+        Assert.Contains("\"fits\":false", output);
+    }
+
+    [Fact]
     public void Nodes_of_a_tree_classify_beside_each_other()
     {
         using EncoderFixture fixture = new("distilbert-cls");

@@ -127,24 +127,31 @@ internal static class Inspector
 
     private static void Fit(InspectReport report, string path, string model)
     {
+        if (ClassifierHost.Classifies(model, [path]))
+        {
+            // A base without a classifier takes the adapter's number of classes.
+            using ClassifierHost classifier = ClassifierHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = EdgeHost.IsTree(model) ? [] : [path] });
+            Fit(report, path, classifier.Model.Sites);
+            return;
+        }
         using EdgeHost host = EdgeHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = [] });
         if (PeftAdapter.LayerReplication(path) is { } layers)
         {
             using ReferenceBackend backend = new();
             using DecoderModel stacked = DecoderModel.Load(BaseCheckpoint.Open(host.Model.Checkpoint.Path), backend, layers);
-            Fit(report, path, stacked);
+            Fit(report, path, stacked.Sites);
         }
         else
         {
-            Fit(report, path, host.Model);
+            Fit(report, path, host.Model.Sites);
         }
     }
 
-    private static void Fit(InspectReport report, string path, DecoderModel model)
+    private static void Fit(InspectReport report, string path, SiteCatalog sites)
     {
         try
         {
-            using LoraAdapter fitted = LoraAdapter.Load(path, "adapter", model.Sites);
+            using LoraAdapter fitted = LoraAdapter.Load(path, "adapter", sites);
             report.Facts.Add(("form", fitted.Form));
             report.Facts.Add(("minRank", fitted.MinRank));
             report.Facts.Add(("maxRank", fitted.MaxRank));
@@ -249,6 +256,15 @@ internal static class Inspector
             report.Facts.Add(("quantizedModules", quantization.Modules));
             report.Facts.AddRange(quantization.Facts);
         }
+        if (ClassifierHost.Classifies(path, []))
+        {
+            report.Fingerprint = Fingerprint.Of(checkpoint.Weights);
+            using IClassifier classifier = ClassifierHost.Load(checkpoint, backend);
+            ModelConfig numbers = classifier.Config;
+            report.Facts.AddRange([("modelType", numbers.ModelType), ("layers", numbers.Layers), ("hidden", numbers.HiddenSize), ("heads", numbers.Heads), ("feedForward", numbers.FeedForward), ("vocabulary", numbers.Vocabulary),
+                ("context", numbers.ContextLength), ("labels", classifier.Labels), ("missingHead", classifier.MissingHead), ("sites", classifier.Sites.Sites.Count)]);
+            return;
+        }
         using DecoderModel model = DecoderModel.Load(checkpoint, backend);
         ModelConfig config = model.Config;
         report.Fingerprint = model.BaseFingerprint;
@@ -260,14 +276,28 @@ internal static class Inspector
     {
         report.Kind = "tree";
         report.Format = "folders";
+        if (ClassifierHost.Classifies(path, []))
+        {
+            using ClassifierHost classifier = ClassifierHost.Open(path, new EdgeHostOptions { Device = "reference" });
+            report.Bytes = classifier.Model.ByteLength;
+            report.Facts.Add(("modelType", classifier.Model.Config.ModelType));
+            report.Facts.Add(("labels", classifier.Model.Labels));
+            Nodes(report, classifier.Tree, classifier.Store);
+            return;
+        }
         using EdgeHost host = EdgeHost.Open(path, new EdgeHostOptions { Device = "reference" });
         report.Bytes = host.Model.ByteLength;
         report.Fingerprint = host.Model.BaseFingerprint;
         report.Facts.Add(("modelType", host.Model.Config.ModelType));
-        report.Facts.Add(("nodes", host.Tree.Nodes.Count - 1));
-        foreach (AdapterNode node in host.Tree.Nodes.Skip(1))
+        Nodes(report, host.Tree, host.Store);
+    }
+
+    private static void Nodes(InspectReport report, AdapterTree tree, AdapterStore store)
+    {
+        report.Facts.Add(("nodes", tree.Nodes.Count - 1));
+        foreach (AdapterNode node in tree.Nodes.Skip(1))
         {
-            host.Store.TryStage(node);
+            store.TryStage(node);
             report.Facts.Add(("node." + node.Path, node.Faults.Count == 0 ? FormattableString.Invariant($"{node.Form} r {node.MinRank}..{node.MaxRank}, alpha {node.Alpha}, {node.ByteLength} bytes") : "faulted"));
             report.Faults.AddRange(node.Faults.Select(f => $"{node.Path}: {f}"));
         }
