@@ -1,4 +1,6 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace EdgeLora.Fuzz;
@@ -11,15 +13,13 @@ internal sealed unsafe class Coverage
     /// <summary>Cells of the trace.</summary>
     public const int Cells = 1 << 16;
 
-    private readonly byte* _trace;
+    private readonly byte* _trace = SharpFuzz.Common.Trace.SharedMem;
     private readonly byte[] _seen = new byte[Cells];
 
-    /// <summary>Gives the instrumented code its memory; before anything of it runs.</summary>
-    public Coverage()
-    {
-        _trace = (byte*)NativeMemory.AllocZeroed(Cells);
-        SharpFuzz.Common.Trace.SharedMem = _trace;
-    }
+    /// <summary>Gives the instrumented code its memory, before anything of it runs: a static field of ours may be made by it.</summary>
+    [ModuleInitializer]
+    [SuppressMessage("Usage", "CA2255", Justification = "a program, not a library")]
+    internal static void Arm() => SharpFuzz.Common.Trace.SharedMem = (byte*)NativeMemory.AllocZeroed(Cells);
 
     /// <summary>Cells that were reached since the start.</summary>
     public int Reached { get; private set; }

@@ -48,7 +48,7 @@ internal abstract class FuzzFormat
     /// <summary>All of them.</summary>
     public static IReadOnlyList<FuzzFormat> All { get; } =
     [
-        new SafetensorsFuzz(), new SafetensorsIndexFuzz(), new GgufFuzz(), new GgufVocabularyFuzz(), new ConfigFuzz(), new TorchFuzz(),
+        new SafetensorsFuzz(), new SafetensorsIndexFuzz(), new GgufFuzz(), new GgufVocabularyFuzz(), new ConfigFuzz(), new QuantisedFuzz(mutatesConfig: false), new QuantisedFuzz(mutatesConfig: true), new TorchFuzz(),
         new AdapterConfigFuzz(), new AdapterTensorsFuzz(), new EdgeAdapterFuzz(), new OnnxAdapterFuzz(), .. AdapterFileFuzz.Foreign,
         new Llama2cFuzz(), new Llama2cVocabularyFuzz(), new TokenizerJsonFuzz(), new TokenizerConfigFuzz(), new SentencePieceFuzz(), new TiktokenFuzz(), new ChatTemplateFuzz(),
     ];

@@ -9,12 +9,15 @@ internal static class Supervisor
     // A reader that believes a length fails here, not the machine.
     private const string HeapLimit = "0x40000000";
 
+    // Workers that die before their first word, one after the other, will do so for ever.
+    private const int MostEarlyDeaths = 8;
+
     /// <summary>Fuzzes one format, prints a line, and returns how much was found.</summary>
     public static int Run(FuzzFormat format, FuzzOptions options)
     {
         string program = Instrumented.Prepare();
         long done = 0, start = Stopwatch.GetTimestamp();
-        int found = 0;
+        int found = 0, early = 0;
         string report = "";
         for (int round = 0; done < options.Inputs && Stopwatch.GetElapsedTime(start).TotalSeconds is var spent && spent < options.Seconds; round++)
         {
@@ -40,10 +43,13 @@ internal static class Supervisor
             if (worker.ExitCode == 0)
                 break;
             done += at;
+            early = at == 0 ? early + 1 : 0;
             string input = Path.Combine(place.Path, format.FileName);
             Finding finding = worker.ExitCode == Worker.Hung ? new("hang", "", $"over {Judge.Longest.TotalSeconds} s of processor time") : new("crash", "", $"the process died with exit code {worker.ExitCode}");
             Worker.Write(options.Findings, format, finding, File.Exists(input) ? File.ReadAllBytes(input) : []);
             found++;
+            if (early == MostEarlyDeaths)
+                break;
         }
         Console.Out.WriteLine(FormattableString.Invariant($"{format.Name} seed {options.Seed} earlier {done} found {found} {report}"));
         return found;

@@ -116,14 +116,19 @@ public sealed class OnnxAdapter : IDisposable
         FaultList faults = new(path);
         Dictionary<string, Tensor> tensors = [];
         int start = root.VectorStart(field, "parameters", 4, out int count);
-        long bytes = 0;
-        for (int i = 0; i < count; i++)
+        long bytes = 0, nameBytes = 0;
+        HashSet<string> names = [];
+        // What is told of a fault may be longer than the fault: no more than are told are looked for.
+        for (int i = 0; i < count && faults.Count <= FaultList.Limit; i++)
         {
             FlatTable parameter = root.Element(start, i, $"parameter {i}");
             string name = parameter.Text(0, "name", MaxName);
             // At once: tables may be shared, so a small file could hold one of them any number of times.
-            if (name.Length == 0 || tensors.ContainsKey(name))
+            if (name.Length == 0 || !names.Add(name))
                 throw new ModelFileException(path, name.Length == 0 ? $"parameter {i}: name: is missing" : $"{name}: is there twice");
+            nameBytes += name.Length;
+            if (nameBytes > file.Length)
+                throw new ModelFileException(path, $"parameter {i}: name: {nameBytes} bytes of names in a file of {file.Length}: parameters share them");
             int dataStart = parameter.VectorStart(3, "raw_data", 1, out int length);
             bytes += length;
             if (ReadShape(parameter, name, faults) is not { } shape)

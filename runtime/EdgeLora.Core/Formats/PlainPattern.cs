@@ -1,15 +1,16 @@
 namespace EdgeLora.Core;
 
 /// <summary>
-/// A Python pattern of the kinds that nearly all files have, run without the regular expression engine: letters, digits, <c>_</c>, <c>-</c>, <c>.</c>, <c>\.</c> and <c>\d</c>, each with <c>*</c>, <c>+</c> or <c>?</c> or without,
+/// A Python pattern of the kinds that nearly all files have, run without the regular expression engine: letters and whatever is no sign of the language, <c>.</c>, <c>\.</c> and <c>\d</c>, each with <c>*</c>, <c>+</c> or <c>?</c> or without,
 /// between an optional <c>^</c> and an optional <c>$</c>. A name of M letters takes at most M times the pattern's length.
 /// </summary>
 internal sealed class PlainPattern
 {
-    // '\0' stands for the dot that is any letter, '\u0001' for \d.
-    private const char Any = '\0', Digit = '\u0001';
+    // The dot that is any letter, and \d: no letters themselves.
+    private const int Any = -1, Digit = -2;
+    private const string Signs = "^$|?*+()[]{}";
 
-    private readonly List<(char Letter, bool Optional, bool Repeats)> _atoms = [];
+    private readonly List<(int Letter, bool Optional, bool Repeats)> _atoms = [];
     private bool _fromStart;
 
     private PlainPattern()
@@ -18,6 +19,9 @@ internal sealed class PlainPattern
 
     /// <summary>Letters alone: the name itself is the pattern.</summary>
     public bool IsWord { get; private set; } = true;
+
+    /// <summary>Whether a character means more than itself.</summary>
+    public static bool IsSign(char c) => Signs.Contains(c);
 
     /// <summary>The pattern, or null where it has more in it than this.</summary>
     public static PlainPattern? Of(string source)
@@ -33,11 +37,13 @@ internal sealed class PlainPattern
             end--;
         while (at < end)
         {
-            char c = source[at++];
+            int c = source[at++];
             if (c == '\\')
             {
-                c = at < end ? source[at++] : '\\';
-                if (c is not ('.' or 'd' or '-'))
+                if (at == end)
+                    return null;
+                c = source[at++];
+                if (c != 'd' && char.IsAsciiLetterOrDigit((char)c))
                     return null;
                 c = c == 'd' ? Digit : c;
                 pattern.IsWord = false;
@@ -47,7 +53,7 @@ internal sealed class PlainPattern
                 c = Any;
                 pattern.IsWord = false;
             }
-            else if (!char.IsAsciiLetterOrDigit(c) && c is not ('_' or '-'))
+            else if (IsSign((char)c))
                 return null;
             char times = at < end ? source[at] : ' ';
             if (times is '*' or '+' or '?')
@@ -72,10 +78,12 @@ internal sealed class PlainPattern
     {
         if (Matches(name))
             return true;
-        for (int i = 0; i < name.Length && !_fromStart; i++)
+        // Nor does .* cross the end of a line.
+        for (int i = 0; i < name.Length && !_fromStart && name[i] != '\n'; i++)
             if (name[i] == '.' && Matches(name[(i + 1)..]))
                 return true;
-        return false;
+        // $ also stands before a last line end.
+        return name.EndsWith("\n") && IsEnd(name[..^1]);
     }
 
     // All states at once: state i waits for atom i.
@@ -92,8 +100,8 @@ internal sealed class PlainPattern
             {
                 if (!now[i])
                     continue;
-                (char letter, _, bool repeats) = _atoms[i];
-                bool fits = letter == Any || (letter == Digit ? char.IsDigit(c) : letter == c);
+                (int letter, _, bool repeats) = _atoms[i];
+                bool fits = letter == Any ? c != '\n' : letter == Digit ? char.IsDigit(c) : letter == c;
                 now[i] = fits && repeats;
                 if (fits)
                     Enter(now, i + 1);

@@ -45,6 +45,15 @@ public sealed class PythonPattern
     /// <summary>A pattern that must match a name's end from a dot on: <c>re.match(rf"(.*\.)?({source})$", name)</c>.</summary>
     public static PythonPattern DottedEnd(string source) => new(source, Frame.DottedEnd, PlainPattern.Of(source));
 
+    /// <summary>The text as a pattern that matches it and nothing else: Python's re.escape.</summary>
+    public static string Escape(string text)
+    {
+        StringBuilder escaped = new(text.Length);
+        foreach (char c in text)
+            escaped.Append(c is '.' or '\\' || PlainPattern.IsSign(c) ? "\\" : "").Append(c);
+        return escaped.ToString();
+    }
+
     /// <summary>A pattern for the container of numbered layers: <c>re.match(rf".*?\.{source}\.(\d+)\.", name)</c>.</summary>
     public static PythonPattern LayerContainer(string source) => new(source, Frame.LayerContainer, PlainPattern.Of(source) is { IsWord: true } word ? word : null);
 
@@ -52,22 +61,21 @@ public sealed class PythonPattern
     public bool IsMatch(string name) => _frame switch
     {
         Frame.LayerContainer => LayerOf(name) >= 0,
-        // A dot of Python is no line end.
-        _ when _plain is null || name.Contains('\n') => Engine.IsMatch(name),
-        Frame.Whole => _plain.IsWhole(name),
-        _ => _plain.IsEnd(name),
+        _ when _plain is null => _regex!.IsMatch(name),
+        Frame.Whole => _plain!.IsWhole(name),
+        _ => _plain!.IsEnd(name),
     };
 
     /// <summary>The layer's number, or -1. Throws <see cref="RegexMatchTimeoutException"/> past the time limit.</summary>
     public int LayerOf(string name)
     {
-        if (_plain is null || name.Contains('\n'))
+        if (_regex is not null)
         {
-            Match match = Engine.Match(name);
+            Match match = _regex.Match(name);
             return match.Success && int.TryParse(match.Groups["edgelora_index"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index : -1;
         }
         string container = $".{Source}.";
-        for (int at = name.IndexOf(container, StringComparison.Ordinal); at >= 0; at = name.IndexOf(container, at + 1, StringComparison.Ordinal))
+        for (int at = name.IndexOf(container, StringComparison.Ordinal); at >= 0 && !name.AsSpan(0, at).Contains('\n'); at = name.IndexOf(container, at + 1, StringComparison.Ordinal))
         {
             int from = at + container.Length, end = from;
             while (end < name.Length && char.IsDigit(name[end]))
@@ -77,8 +85,6 @@ public sealed class PythonPattern
         }
         return -1;
     }
-
-    private Regex Engine => _regex ?? Create(Source, _frame);
 
     // Throws ArgumentException for what is no pattern.
     private static Regex Create(string source, Frame frame)

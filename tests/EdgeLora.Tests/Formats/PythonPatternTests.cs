@@ -9,12 +9,12 @@ public sealed class PythonPatternTests
 {
     private static readonly string[] s_patterns =
     [
-        "", "q_proj", "q.proj", @"q\.proj", "^q_proj", "q_proj$", "^model.layers.0.self_attn.q_proj$", @"layers\.\d\.q", @"layers\.\d+\.q", ".*q_proj", ".*", ".+", "a?b", "a*b*", "a+", "^a", "^", "$", @".*\.0\..*proj", "a.?b", @"\d*", "x-y", "aab", "a*a", ".*a.*b",
+        "", "q_proj", "q.proj", @"q\.proj", "^q_proj", "q_proj$", "^model.layers.0.self_attn.q_proj$", @"layers\.\d\.q", @"layers\.\d+\.q", ".*q_proj", ".*", ".+", "a?b", "a*b*", "a+", "^a", "^", "$", @".*\.0\..*proj", "a.?b", @"\d*", "x-y", "é_proj", "a b", "a\nb", @"q\$", @"\(a", "aab", "a*a", ".*a.*b",
     ];
 
     private static readonly string[] s_names =
     [
-        "", "q_proj", "model.layers.0.self_attn.q_proj", "model.layers.10.self_attn.q_proj", "layers.3.q", "layers.33.q", "qxproj", "q.proj", "a", "b", "ab", "aab", "aabb", "x.a", "a.b", "x.", ".", "..", "x-y", "m.x-y", "q_proj.x", "xq_proj", "a.a.a.b", "7", "x.77", "axb", "aaaa",
+        "", "q_proj", "model.layers.0.self_attn.q_proj", "model.layers.10.self_attn.q_proj", "layers.3.q", "layers.33.q", "qxproj", "q.proj", "a", "b", "ab", "aab", "aabb", "x.a", "a.b", "x.", ".", "..", "x-y", "m.x-y", "q_proj.x", "xq_proj", "a.a.a.b", "7", "x.77", "axb", "aaaa", "x.é_proj", "a b", "a\nb", "x.a\n", "a\n.q_proj", "x.a\nb", "q$",
     ];
 
     [Fact]
@@ -56,7 +56,6 @@ public sealed class PythonPatternTests
     [InlineData("a{2}", "x.aa", true)]
     [InlineData("a+?", "x.aa", true)]
     [InlineData(@"\bq", "q", true)]
-    [InlineData(@"q\$", "q$", true)]
     public void Others_run_on_the_engine(string source, string name, bool matches)
     {
         PythonPattern pattern = PythonPattern.DottedEnd(source);
@@ -65,8 +64,21 @@ public sealed class PythonPatternTests
     }
 
     [Theory]
+    [InlineData("model.layers.0.q_proj")]
+    [InlineData("a(b)|c*[d]{2}^$+?\\e")]
+    [InlineData("é\nb")]
+    public void An_escaped_name_matches_itself_without_an_engine(string name)
+    {
+        PythonPattern pattern = PythonPattern.DottedEnd(PythonPattern.Escape(name));
+        Assert.True(pattern.IsPlain && pattern.IsMatch(name) && pattern.IsMatch("x." + name));
+        Assert.False(pattern.IsMatch(name + "x"));
+        Assert.Matches($@"\A(?:{PythonPattern.Escape(name)})\z", name);
+    }
+
+    [Theory]
     [InlineData("(")]
     [InlineData("*a")]
     [InlineData("a**")]
+    [InlineData("a\\")]
     public void What_is_no_pattern_is_refused(string source) => Assert.ThrowsAny<ArgumentException>(() => PythonPattern.Whole(source));
 }

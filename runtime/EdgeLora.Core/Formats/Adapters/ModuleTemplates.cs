@@ -30,10 +30,12 @@ public sealed class ModuleTemplates
             List<int> numbers = [];
             bool same = true;
             for (int i = 0; i < parts.Length && same; i++)
-                if (parts[i] == "#")
-                    numbers.Add(int.Parse(tokens[i], System.Globalization.CultureInfo.InvariantCulture));
-                else
+                if (parts[i] != "#")
                     same = parts[i] == tokens[i];
+                else if (int.TryParse(tokens[i], System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int number))
+                    numbers.Add(number);
+                else
+                    same = false;
             if (same)
                 return (template, [.. numbers]);
         }

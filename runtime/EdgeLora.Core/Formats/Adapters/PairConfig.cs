@@ -45,7 +45,7 @@ public static class PairConfig
             if (!valueOf(pair).Equals(common))
                 // A name that is the end of another's stands for itself alone with an anchor.
                 keys[Ends(module).FirstOrDefault(e => ends[e] is not null) ?? "^" + module] = valueOf(pair);
-        return (common, [.. keys.Select(k => new PeftPatternValue(PythonPattern.DottedEnd(k.Key.Replace(".", "\\.")), k.Value.ToDouble(null)))]);
+        return (common, [.. keys.Select(k => new PeftPatternValue(PythonPattern.DottedEnd(k.Key.StartsWith('^') ? "^" + PythonPattern.Escape(k.Key[1..]) : PythonPattern.Escape(k.Key)), k.Value.ToDouble(null)))]);
     }
 
     // q_proj, self_attn.q_proj, 0.self_attn.q_proj, …
