@@ -189,7 +189,22 @@ public sealed class QuantizedWeightsTests : IDisposable
         Refused("a.scales is missing", "{\"quant_method\":\"gptq\",\"bits\":4}", Words("a.qweight", new uint[8], 8), Words("b.qweight", new uint[8], 8));
         Refused("b.scales is missing", "{\"quant_method\":\"gptq\",\"bits\":4}", Words("a.qweight", new uint[8], 8), Words("b.qweight", new uint[8], 8));
         Refused("a.qzeros: expected [1, 1], found [1, 8]", "{\"quant_method\":\"awq\",\"group_size\":8}", Words("a.qweight", new uint[8], 1), Words("a.qzeros", new uint[8], 8), Tensor.FromFloats("a.scales", new Shape(1, 8), new float[8]));
+        string grouped = "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"g\":{\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":4,\"strategy\":\"group\",\"group_size\":1}}}}";
+        Refused("a.weight_scale: expected [2, 8]", grouped, Words("a.weight_packed", new uint[2], 1), Tensor.FromFloats("a.weight_scale", new Shape(1), [1]), Longs("a.weight_shape", 2, 8));
+        Refused("a.weight_packed: [2, 1] does not hold", grouped, Words("a.weight_packed", new uint[2], 1), Tensor.FromFloats("a.weight_scale", new Shape(1), [1]), Longs("a.weight_shape", 2, -8));
+        Refused("a.g_idx", "{\"quant_method\":\"gptq\",\"bits\":4}", Words("a.qweight", new uint[8], 8), Words("a.qzeros", new uint[1], 1), Tensor.FromFloats("a.scales", new Shape(1, 8), new float[8]), Ints("a.g_idx", [0, 0, 0, 0, 0, 0, 0, 1]));
         Refused("weight_block_size", "{\"quant_method\":\"fp8\"}", Raw("a.weight", DType.F8E4M3, new Shape(4, 4), new byte[16]), Tensor.FromFloats("a.weight_scale_inv", new Shape(2, 2), [1, 1, 1, 1]));
+    }
+
+    [Fact]
+    public void Mlx_tensors_that_do_not_fit_each_other_are_refused_by_name()
+    {
+        foreach ((Shape weight, Shape scales) in (ReadOnlySpan<(Shape, Shape)>)[(new Shape(2, 8), new Shape(2, 2)), (new Shape(2, 0), new Shape(2, 0)), (new Shape(16), new Shape(1)), (new Shape(2, 8), new Shape(3, 1))])
+        {
+            Tensor[] tensors = [Raw("a.weight", DType.U32, weight, new byte[weight.Elements * 4]), Tensor.FromFloats("a.scales", scales, new float[scales.Elements]), Tensor.FromFloats("a.biases", scales, new float[scales.Elements])];
+            HfConfig config = HfConfig.Parse("config.json", "{\"quantization\":{\"bits\":4,\"group_size\":64}}"u8.ToArray());
+            Assert.Contains("a.", Assert.Throws<ModelFileException>(() => QuantizedWeights.Open(new("m", tensors.ToDictionary(t => t.Name), new Dictionary<string, string>(), []), config, out _)).Message, StringComparison.Ordinal);
+        }
     }
 
     private static (TensorFile File, float[] Wanted) SymmetricGptq(int bits, int outputs, int inputs, int size)

@@ -118,7 +118,7 @@ internal sealed class CompressedTensorsWeights : QuantizationScheme
     {
         float[] given = scales.ToFloats();
         return given.Length == outputs * groups ? given
-            : given.Length == 1 ? [.. Enumerable.Repeat(given[0], outputs * groups)]
+            : given.Length == 1 && groups == 1 ? [.. Enumerable.Repeat(given[0], outputs)]
             : throw tensors.Fault($"weight_scale: expected [{outputs}, {groups}], found {scales.Shape}");
     }
 

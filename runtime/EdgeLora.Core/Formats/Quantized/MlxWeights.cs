@@ -32,6 +32,8 @@ internal sealed class MlxWeights : QuantizationScheme
         Rule rule = RuleOf(_config, module);
         Tensor weight = tensors.Take("weight", DType.U32, null), scales = tensors.Take("scales", rule.Mode == "affine" ? null : DType.U8, null);
         int words = weight.Shape.Columns, inputs = checked((int)((long)words * 32 / rule.Bits)), groups = (inputs + rule.Size - 1) / rule.Size;
+        if (weight.Shape.Rank < 2 || words == 0)
+            throw tensors.Fault($"weight: expected rows of words, found {weight.Shape}");
         long[] dimensions = weight.Shape.Dimensions.ToArray();
         if (scales.Shape.Columns != groups || scales.Shape.Elements / groups != weight.Shape.Elements / words)
             throw tensors.Fault($"scales: expected a row of {groups} for each row of {inputs} inputs of {rule.Bits} bits, found {scales.Shape} for {weight.Shape}");

@@ -61,7 +61,7 @@ public static class QuantizedWeights
                 foreach (string fault in e.Faults)
                     faults.Add(fault);
             }
-            catch (Exception e) when (e is ArgumentException or OverflowException or InvalidOperationException or NotSupportedException)
+            catch (Exception e) when (e is ArgumentException or ArithmeticException or InvalidOperationException or NotSupportedException or IndexOutOfRangeException)
             {
                 faults.Add($"{module}: {e.Message}");
             }
