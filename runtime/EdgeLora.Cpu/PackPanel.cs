@@ -5,18 +5,22 @@ using System.Runtime.Intrinsics.X86;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>Sixteen stored rows to one panel of a <see cref="PackedWeight"/>, of which so many take turns. A row that is null is zeros.</summary>
+/// <summary>Sixteen stored rows to one panel of a <see cref="PackedWeight"/>, of which so many take turns. A row that is null is zeros. All return whether an F16 was infinite or no number.</summary>
 internal static unsafe class PackPanel
 {
     /// <summary>GGUF Q8_0: blocks of a factor and 32 bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q8_0(byte** rows, int blocks, ushort* scales, byte* data, int turns)
+    public static bool Q8_0(byte** rows, int blocks, ushort* scales, byte* data, int turns)
     {
         Vector128<byte>* lines = stackalloc Vector128<byte>[16];
+        bool special = false;
         for (int b = 0; b < blocks; b++, scales += 16 * turns)
         {
             for (int r = 0; r < 16; r++)
+            {
                 scales[r] = rows[r] is null ? (ushort)0 : *(ushort*)(rows[r] + b * 34);
+                special |= Special(scales[r]);
+            }
             for (int half = 0; half < 32; half += 16, data += 256 * turns)
             {
                 for (int r = 0; r < 16; r++)
@@ -24,29 +28,33 @@ internal static unsafe class PackPanel
                 Transpose(lines, data, data + 128 * turns);
             }
         }
+        return special;
     }
 
     /// <summary>GGUF Q4_0: blocks of a factor and 16 bytes, byte j the elements j and j + 16 plus 8.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q4_0(byte** rows, int blocks, ushort* scales, uint* data, int turns)
+    public static bool Q4_0(byte** rows, int blocks, ushort* scales, uint* data, int turns)
     {
+        bool special = false;
         for (int b = 0; b < blocks; b++, scales += 16 * turns, data += 64 * turns)
             for (int r = 0; r < 16; r++)
             {
                 byte* block = rows[r] is null ? null : rows[r] + b * 18;
                 scales[r] = block is null ? (ushort)0 : *(ushort*)block;
+                special |= Special(scales[r]);
                 // A field of 8 is the number 0.
                 ulong first = block is null ? 0x8888888888888888 : *(ulong*)(block + 2), second = block is null ? 0x8888888888888888 : *(ulong*)(block + 10);
-                data[r] = Fields(first);
-                data[16 * turns + r] = Fields(second);
-                data[32 * turns + r] = Fields(first >> 4);
-                data[48 * turns + r] = Fields(second >> 4);
+                data[r] = Fields(first) ^ 0x88888888;
+                data[16 * turns + r] = Fields(second) ^ 0x88888888;
+                data[32 * turns + r] = Fields(first >> 4) ^ 0x88888888;
+                data[48 * turns + r] = Fields(second >> 4) ^ 0x88888888;
             }
+        return special;
     }
 
-    /// <summary>F16 or BF16. Returns whether one is infinite or no number, where that is asked.</summary>
+    /// <summary>F16 or BF16.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static bool Halves(byte** rows, int inputs, int groups, uint* data, int turns, bool infinities)
+    public static bool Halves(byte** rows, int inputs, int groups, uint* data, int turns)
     {
         uint special = 0;
         for (int r = 0; r < 16; r++)
@@ -70,21 +78,25 @@ internal static unsafe class PackPanel
             for (; pair < 4 * groups; pair++)
                 to[At(pair, turns)] = 0;
         }
-        return infinities && special != 0;
+        return special != 0;
     }
 
     // Four pairs of inputs are a group.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int At(int pair, int turns) => (pair / 4 * turns * 4 + pair % 4) * 16;
 
-    // The low four bits of eight bytes side by side, less 8.
+    /// <summary>True for an F16 that is infinite or no number.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Fields(ulong bytes)
+    public static bool Special(ushort half) => (half & 0x7C00) == 0x7C00;
+
+    /// <summary>The low four bits of eight bytes side by side.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint Fields(ulong bytes)
     {
         bytes &= 0x0F0F0F0F0F0F0F0F;
         bytes = (bytes | bytes >> 4) & 0x00FF00FF00FF00FF;
         bytes = (bytes | bytes >> 8) & 0x0000FFFF0000FFFF;
-        return (uint)(bytes | bytes >> 16) ^ 0x88888888;
+        return (uint)(bytes | bytes >> 16);
     }
 
     // Four rounds of interleaving line i with line i + 8 turn lines into columns.

@@ -20,76 +20,111 @@ internal static class KBlocks
     /// <summary>One Q2_K block (84 bytes) to 256 floats.</summary>
     public static void ReadQ2(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = Half(block, 80), min = Half(block, 82);
-        // Groups g and g + 1 are the same two bits of bytes 0..15 and 16..31; after four such pairs the next 32 bytes begin.
-        for (int g = 0; g < 16; g++)
-        {
-            ReadOnlySpan<byte> q = block.Slice(16 + g / 8 * 32 + g % 2 * 16, 16);
-            float scale = d * (block[g] & 15), minimum = min * (block[g] >> 4);
-            int shift = g % 8 / 2 * 2;
-            for (int i = 0; i < 16; i++)
-                destination[g * 16 + i] = scale * (q[i] >> shift & 3) - minimum;
-        }
+        Span<sbyte> q = stackalloc sbyte[BlockSize], scales = stackalloc sbyte[16], minimums = stackalloc sbyte[16];
+        FieldsQ2(block, q, scales, minimums);
+        Multiply(Half(block, 80), Half(block, 82), q, scales, minimums, destination);
     }
 
     /// <summary>One Q3_K block (110 bytes) to 256 floats.</summary>
     public static void ReadQ3(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        ReadOnlySpan<byte> high = block[..32], scales = block.Slice(96, 12);
-        float d = Half(block, 108);
-        for (int g = 0; g < 16; g++)
-        {
-            ReadOnlySpan<byte> q = block.Slice(32 + g / 8 * 32 + g % 2 * 16, 16), h = high.Slice(g % 2 * 16, 16);
-            // Four low bits: nibbles of bytes 0..7; two high ones: pairs of bits of bytes 8..11.
-            int s = scales[g % 8] >> g / 8 * 4 & 15 | (scales[8 + g % 4] >> g / 4 * 2 & 3) << 4;
-            float scale = d * (s - 32);
-            int shift = g % 8 / 2 * 2, bit = g / 2;
-            for (int i = 0; i < 16; i++)
-                destination[g * 16 + i] = scale * ((q[i] >> shift & 3) - 4 + (h[i] >> bit & 1) * 4);
-        }
+        Span<sbyte> q = stackalloc sbyte[BlockSize], scales = stackalloc sbyte[16], minimums = stackalloc sbyte[16];
+        FieldsQ3(block, q, scales);
+        Multiply(Half(block, 108), 0, q, scales, minimums, destination);
     }
 
     /// <summary>One Q4_K block (144 bytes) to 256 floats.</summary>
     public static void ReadQ4(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = Half(block, 0), min = Half(block, 2);
-        for (int g = 0; g < 8; g++)
-        {
-            ReadOnlySpan<byte> q = block.Slice(16 + g / 2 * 32, 32);
-            (float scale, float minimum) = (d * Scale(block, g), min * Minimum(block, g));
-            int shift = g % 2 * 4;
-            for (int i = 0; i < 32; i++)
-                destination[g * 32 + i] = scale * (q[i] >> shift & 15) - minimum;
-        }
+        Span<sbyte> q = stackalloc sbyte[BlockSize], scales = stackalloc sbyte[8], minimums = stackalloc sbyte[8];
+        FieldsQ4(block, q, scales, minimums);
+        Multiply(Half(block, 0), Half(block, 2), q, scales, minimums, destination);
     }
 
     /// <summary>One Q5_K block (176 bytes) to 256 floats.</summary>
     public static void ReadQ5(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = Half(block, 0), min = Half(block, 2);
-        ReadOnlySpan<byte> high = block.Slice(16, 32);
-        for (int g = 0; g < 8; g++)
-        {
-            ReadOnlySpan<byte> q = block.Slice(48 + g / 2 * 32, 32);
-            (float scale, float minimum) = (d * Scale(block, g), min * Minimum(block, g));
-            int shift = g % 2 * 4;
-            for (int i = 0; i < 32; i++)
-                destination[g * 32 + i] = scale * ((q[i] >> shift & 15) + (high[i] >> g & 1) * 16) - minimum;
-        }
+        Span<sbyte> q = stackalloc sbyte[BlockSize], scales = stackalloc sbyte[8], minimums = stackalloc sbyte[8];
+        FieldsQ5(block, q, scales, minimums);
+        Multiply(Half(block, 0), Half(block, 2), q, scales, minimums, destination);
     }
 
     /// <summary>One Q6_K block (210 bytes) to 256 floats.</summary>
     public static void ReadQ6(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = Half(block, 208);
+        Span<sbyte> q = stackalloc sbyte[BlockSize], scales = stackalloc sbyte[16], minimums = stackalloc sbyte[16];
+        FieldsQ6(block, q, scales);
+        Multiply(Half(block, 208), 0, q, scales, minimums, destination);
+    }
+
+    /// <summary>The integers of a Q2_K block: q [256], s [16], m [16].</summary>
+    public static void FieldsQ2(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales, Span<sbyte> minimums)
+    {
+        // Groups g and g + 1 are the same two bits of bytes 0..15 and 16..31; after four such pairs the next 32 bytes begin.
+        for (int g = 0; g < 16; g++)
+        {
+            ReadOnlySpan<byte> bytes = block.Slice(16 + g / 8 * 32 + g % 2 * 16, 16);
+            (scales[g], minimums[g]) = ((sbyte)(block[g] & 15), (sbyte)(block[g] >> 4));
+            int shift = g % 8 / 2 * 2;
+            for (int i = 0; i < 16; i++)
+                q[g * 16 + i] = (sbyte)(bytes[i] >> shift & 3);
+        }
+    }
+
+    /// <summary>The integers of a Q3_K block: q less 4 [256], s less 32 [16].</summary>
+    public static void FieldsQ3(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales)
+    {
+        ReadOnlySpan<byte> high = block[..32], packed = block.Slice(96, 12);
+        for (int g = 0; g < 16; g++)
+        {
+            ReadOnlySpan<byte> bytes = block.Slice(32 + g / 8 * 32 + g % 2 * 16, 16), h = high.Slice(g % 2 * 16, 16);
+            // Four low bits: nibbles of bytes 0..7; two high ones: pairs of bits of bytes 8..11.
+            scales[g] = (sbyte)((packed[g % 8] >> g / 8 * 4 & 15 | (packed[8 + g % 4] >> g / 4 * 2 & 3) << 4) - 32);
+            int shift = g % 8 / 2 * 2, bit = g / 2;
+            for (int i = 0; i < 16; i++)
+                q[g * 16 + i] = (sbyte)((bytes[i] >> shift & 3) - 4 + (h[i] >> bit & 1) * 4);
+        }
+    }
+
+    /// <summary>The integers of a Q4_K block: q [256], s [8], m [8].</summary>
+    public static void FieldsQ4(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales, Span<sbyte> minimums)
+    {
+        for (int g = 0; g < 8; g++)
+        {
+            ReadOnlySpan<byte> bytes = block.Slice(16 + g / 2 * 32, 32);
+            (scales[g], minimums[g]) = (Scale(block, g), Minimum(block, g));
+            int shift = g % 2 * 4;
+            for (int i = 0; i < 32; i++)
+                q[g * 32 + i] = (sbyte)(bytes[i] >> shift & 15);
+        }
+    }
+
+    /// <summary>The integers of a Q5_K block: q [256], s [8], m [8].</summary>
+    public static void FieldsQ5(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales, Span<sbyte> minimums)
+    {
+        ReadOnlySpan<byte> high = block.Slice(16, 32);
+        for (int g = 0; g < 8; g++)
+        {
+            ReadOnlySpan<byte> bytes = block.Slice(48 + g / 2 * 32, 32);
+            (scales[g], minimums[g]) = (Scale(block, g), Minimum(block, g));
+            int shift = g % 2 * 4;
+            for (int i = 0; i < 32; i++)
+                q[g * 32 + i] = (sbyte)((bytes[i] >> shift & 15) + (high[i] >> g & 1) * 16);
+        }
+    }
+
+    /// <summary>The integers of a Q6_K block: q less 32 [256], s [16].</summary>
+    public static void FieldsQ6(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales)
+    {
         // Of each half, 32 elements at a time: low nibbles of bytes 0..31 and 32..63, then the high ones; two bits more of each in the half's 32 bytes of h.
         for (int part = 0; part < 8; part++)
         {
             int half = part / 4, quarter = part % 4;
-            ReadOnlySpan<byte> q = block.Slice(half * 64 + quarter % 2 * 32, 32), h = block.Slice(128 + half * 32, 32), scales = block.Slice(192 + part * 2, 2);
+            ReadOnlySpan<byte> bytes = block.Slice(half * 64 + quarter % 2 * 32, 32), h = block.Slice(128 + half * 32, 32);
+            (scales[2 * part], scales[2 * part + 1]) = ((sbyte)block[192 + 2 * part], (sbyte)block[193 + 2 * part]);
             int shift = quarter / 2 * 4;
             for (int i = 0; i < 32; i++)
-                destination[part * 32 + i] = d * (sbyte)scales[i / 16] * ((q[i] >> shift & 15 | (h[i] >> quarter * 2 & 3) << 4) - 32);
+                q[part * 32 + i] = (sbyte)((bytes[i] >> shift & 15 | (h[i] >> quarter * 2 & 3) << 4) - 32);
         }
     }
 
@@ -103,9 +138,20 @@ internal static class KBlocks
 
     // Six bits of eight scales and eight minimums in 12 bytes: the first four of each lie in bytes 0..3 and 4..7,
     // the others' low four bits in the nibbles of bytes 8..11 and their high two in the tops of bytes 0..7.
-    private static int Scale(ReadOnlySpan<byte> block, int g) => g < 4 ? block[4 + g] & 63 : block[8 + g] & 15 | block[g] >> 6 << 4;
+    private static sbyte Scale(ReadOnlySpan<byte> block, int g) => (sbyte)(g < 4 ? block[4 + g] & 63 : block[8 + g] & 15 | block[g] >> 6 << 4);
 
-    private static int Minimum(ReadOnlySpan<byte> block, int g) => g < 4 ? block[8 + g] & 63 : block[8 + g] >> 4 | block[4 + g] >> 6 << 4;
+    private static sbyte Minimum(ReadOnlySpan<byte> block, int g) => (sbyte)(g < 4 ? block[8 + g] & 63 : block[8 + g] >> 4 | block[4 + g] >> 6 << 4);
+
+    private static void Multiply(float d, float min, ReadOnlySpan<sbyte> q, ReadOnlySpan<sbyte> scales, ReadOnlySpan<sbyte> minimums, Span<float> destination)
+    {
+        int size = BlockSize / scales.Length;
+        for (int g = 0; g < scales.Length; g++)
+        {
+            float scale = d * scales[g], minimum = min * minimums[g];
+            for (int i = g * size; i < (g + 1) * size; i++)
+                destination[i] = scale * q[i] - minimum;
+        }
+    }
 
     private static float Half(ReadOnlySpan<byte> block, int at) => (float)BinaryPrimitives.ReadHalfLittleEndian(block[at..]);
 }

@@ -12,37 +12,55 @@ namespace EdgeLora.Core;
 internal static class NibbleBlocks
 {
     /// <summary>One Q4_1 block (20 bytes) to 32 floats.</summary>
-    public static void ReadQ4_1(ReadOnlySpan<byte> block, Span<float> destination) => ReadWithMinimum(block, 0, block[4..], destination);
+    public static void ReadQ4_1(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        Span<sbyte> q = stackalloc sbyte[32];
+        FieldsQ4_1(block, q);
+        ReadWithMinimum(block, q, destination);
+    }
 
     /// <summary>One Q5_1 block (24 bytes) to 32 floats.</summary>
-    public static void ReadQ5_1(ReadOnlySpan<byte> block, Span<float> destination) => ReadWithMinimum(block, BinaryPrimitives.ReadUInt32LittleEndian(block[4..]), block[8..], destination);
+    public static void ReadQ5_1(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        Span<sbyte> q = stackalloc sbyte[32];
+        FieldsQ5_1(block, q);
+        ReadWithMinimum(block, q, destination);
+    }
 
     /// <summary>One Q5_0 block (22 bytes) to 32 floats.</summary>
     public static void ReadQ5_0(ReadOnlySpan<byte> block, Span<float> destination)
     {
+        Span<sbyte> q = stackalloc sbyte[32];
+        FieldsQ5_0(block, q);
         float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
-        uint high = BinaryPrimitives.ReadUInt32LittleEndian(block[2..]);
-        ReadOnlySpan<byte> q = block[6..];
-        for (int i = 0; i < 16; i++)
-        {
-            destination[i] = (Low(q[i], high, i) - 16) * d;
-            destination[16 + i] = (High(q[i], high, i) - 16) * d;
-        }
+        for (int i = 0; i < 32; i++)
+            destination[i] = q[i] * d;
     }
 
-    private static void ReadWithMinimum(ReadOnlySpan<byte> factors, uint high, ReadOnlySpan<byte> q, Span<float> destination)
+    /// <summary>The integers of a Q4_1 block.</summary>
+    public static void FieldsQ4_1(ReadOnlySpan<byte> block, Span<sbyte> q) => Fields(0, block[4..], 0, q);
+
+    /// <summary>The integers of a Q5_0 block, less 16.</summary>
+    public static void FieldsQ5_0(ReadOnlySpan<byte> block, Span<sbyte> q) => Fields(BinaryPrimitives.ReadUInt32LittleEndian(block[2..]), block[6..], 16, q);
+
+    /// <summary>The integers of a Q5_1 block.</summary>
+    public static void FieldsQ5_1(ReadOnlySpan<byte> block, Span<sbyte> q) => Fields(BinaryPrimitives.ReadUInt32LittleEndian(block[4..]), block[8..], 0, q);
+
+    private static void ReadWithMinimum(ReadOnlySpan<byte> factors, ReadOnlySpan<sbyte> q, Span<float> destination)
     {
         float d = (float)BinaryPrimitives.ReadHalfLittleEndian(factors), m = (float)BinaryPrimitives.ReadHalfLittleEndian(factors[2..]);
-        for (int i = 0; i < 16; i++)
-        {
-            destination[i] = Low(q[i], high, i) * d + m;
-            destination[16 + i] = High(q[i], high, i) * d + m;
-        }
+        for (int i = 0; i < 32; i++)
+            destination[i] = q[i] * d + m;
     }
 
-    private static int Low(byte q, uint high, int i) => q & 15 | (int)(high >> i & 1) << 4;
-
-    private static int High(byte q, uint high, int i) => q >> 4 | (int)(high >> (16 + i) & 1) << 4;
+    private static void Fields(uint high, ReadOnlySpan<byte> bytes, int less, Span<sbyte> q)
+    {
+        for (int i = 0; i < 16; i++)
+        {
+            q[i] = (sbyte)((bytes[i] & 15 | (int)(high >> i & 1) << 4) - less);
+            q[16 + i] = (sbyte)((bytes[i] >> 4 | (int)(high >> (16 + i) & 1) << 4) - less);
+        }
+    }
 
     /// <summary>32 finite floats to one Q4_1 block (20 bytes).</summary>
     public static void WriteQ4_1(ReadOnlySpan<float> x, Span<byte> block)

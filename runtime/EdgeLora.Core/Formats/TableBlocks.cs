@@ -16,37 +16,62 @@ internal static class TableBlocks
     internal static ReadOnlySpan<sbyte> DoubledE2M1 => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
     /// <summary>One IQ4_NL block (18 bytes) to 32 floats.</summary>
-    public static void ReadIQ4_NL(ReadOnlySpan<byte> block, Span<float> destination) =>
-        Read(NonLinear, (float)BinaryPrimitives.ReadHalfLittleEndian(block), block[2..], destination);
+    public static void ReadIQ4_NL(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        Span<sbyte> q = stackalloc sbyte[32];
+        FieldsIQ4_NL(block, q);
+        Read(NonLinear, (float)BinaryPrimitives.ReadHalfLittleEndian(block), q, destination);
+    }
 
     /// <summary>One IQ4_XS block (136 bytes) to 256 floats.</summary>
     public static void ReadIQ4_XS(ReadOnlySpan<byte> block, Span<float> destination)
     {
+        Span<sbyte> q = stackalloc sbyte[256], scales = stackalloc sbyte[8];
+        FieldsIQ4_XS(block, q, scales);
         float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
-        int high = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
         for (int g = 0; g < 8; g++)
-        {
-            int s = block[4 + g / 2] >> g % 2 * 4 & 15 | (high >> g * 2 & 3) << 4;
-            Read(NonLinear, d * (s - 32), block[(8 + g * 16)..], destination[(g * 32)..]);
-        }
+            Read(NonLinear, d * scales[g], q.Slice(g * 32, 32), destination[(g * 32)..]);
     }
 
     /// <summary>One MXFP4 block (17 bytes) to 32 floats.</summary>
-    public static void ReadMxfp4(ReadOnlySpan<byte> block, Span<float> destination) => Read(DoubledE2M1, HalfOfE8M0(block[0]), block[1..], destination);
+    public static void ReadMxfp4(ReadOnlySpan<byte> block, Span<float> destination)
+    {
+        Span<sbyte> q = stackalloc sbyte[32];
+        FieldsMxfp4(block, q);
+        Read(DoubledE2M1, HalfOfE8M0(block[0]), q, destination);
+    }
 
     /// <summary>One NVFP4 block (36 bytes) to 64 floats.</summary>
     public static void ReadNvfp4(ReadOnlySpan<byte> block, Span<float> destination)
     {
+        Span<sbyte> q = stackalloc sbyte[64];
+        FieldsNvfp4(block, q);
         for (int g = 0; g < 4; g++)
+            Read(DoubledE2M1, HalfOfE4M3(block[g]), q.Slice(g * 16, 16), destination[(g * 16)..]);
+    }
+
+    /// <summary>The indices of an IQ4_NL block.</summary>
+    public static void FieldsIQ4_NL(ReadOnlySpan<byte> block, Span<sbyte> q) => Nibbles(block.Slice(2, 16), q);
+
+    /// <summary>The indices and the scales less 32 of an IQ4_XS block: q [256], s [8].</summary>
+    public static void FieldsIQ4_XS(ReadOnlySpan<byte> block, Span<sbyte> q, Span<sbyte> scales)
+    {
+        int high = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
+        for (int g = 0; g < 8; g++)
         {
-            float d = HalfOfE4M3(block[g]);
-            for (int i = 0; i < 8; i++)
-            {
-                byte q = block[4 + g * 8 + i];
-                destination[g * 16 + i] = d * DoubledE2M1[q & 15];
-                destination[g * 16 + 8 + i] = d * DoubledE2M1[q >> 4];
-            }
+            scales[g] = (sbyte)((block[4 + g / 2] >> g % 2 * 4 & 15 | (high >> g * 2 & 3) << 4) - 32);
+            Nibbles(block.Slice(8 + g * 16, 16), q.Slice(g * 32, 32));
         }
+    }
+
+    /// <summary>The indices of an MXFP4 block.</summary>
+    public static void FieldsMxfp4(ReadOnlySpan<byte> block, Span<sbyte> q) => Nibbles(block.Slice(1, 16), q);
+
+    /// <summary>The indices of an NVFP4 block.</summary>
+    public static void FieldsNvfp4(ReadOnlySpan<byte> block, Span<sbyte> q)
+    {
+        for (int g = 0; g < 4; g++)
+            Nibbles(block.Slice(4 + g * 8, 8), q.Slice(g * 16, 16));
     }
 
     // The two smallest powers are subnormal.
@@ -60,12 +85,16 @@ internal static class TableBlocks
         return bits is 0 or 0x7F ? 0 : value * 0.5f;
     }
 
-    private static void Read(ReadOnlySpan<sbyte> table, float d, ReadOnlySpan<byte> q, Span<float> destination)
+    private static void Read(ReadOnlySpan<sbyte> table, float d, ReadOnlySpan<sbyte> q, Span<float> destination)
     {
-        for (int i = 0; i < 16; i++)
-        {
-            destination[i] = d * table[q[i] & 15];
-            destination[16 + i] = d * table[q[i] >> 4];
-        }
+        for (int i = 0; i < q.Length; i++)
+            destination[i] = d * table[q[i]];
+    }
+
+    // Low nibbles, then high ones.
+    private static void Nibbles(ReadOnlySpan<byte> bytes, Span<sbyte> q)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+            (q[i], q[bytes.Length + i]) = ((sbyte)(bytes[i] & 15), (sbyte)(bytes[i] >> 4));
     }
 }

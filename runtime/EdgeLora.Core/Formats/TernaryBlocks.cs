@@ -14,34 +14,63 @@ internal static class TernaryBlocks
     /// <summary>One Q1_0 block (18 bytes) to 128 floats.</summary>
     public static void ReadQ1_0(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block);
-        for (int i = 0; i < 128; i++)
-            destination[i] = (block[2 + i / 8] >> i % 8 & 1) != 0 ? d : -d;
+        Span<sbyte> q = stackalloc sbyte[128];
+        FieldsQ1_0(block, q);
+        Multiply(q, 2, block, destination);
     }
 
     /// <summary>One TQ1_0 block (54 bytes) to 256 floats.</summary>
     public static void ReadTQ1_0(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block[52..]);
-        Digits(block[..32], 5, d, destination);
-        Digits(block.Slice(32, 16), 5, d, destination[160..]);
-        Digits(block.Slice(48, 4), 4, d, destination[240..]);
+        Span<sbyte> q = stackalloc sbyte[256];
+        FieldsTQ1_0(block, q);
+        Multiply(q, 1, block[52..], destination);
     }
 
     /// <summary>One TQ2_0 block (66 bytes) to 256 floats.</summary>
     public static void ReadTQ2_0(ReadOnlySpan<byte> block, Span<float> destination)
     {
-        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(block[64..]);
-        for (int i = 0; i < 256; i++)
-            destination[i] = ((block[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) - 1) * d;
+        Span<sbyte> q = stackalloc sbyte[256];
+        FieldsTQ2_0(block, q);
+        Multiply(q, 1, block[64..], destination);
     }
 
-    private static void Digits(ReadOnlySpan<byte> bytes, int digits, float d, Span<float> destination)
+    /// <summary>The integers of a Q1_0 block: 1 for d, 0 for −d.</summary>
+    public static void FieldsQ1_0(ReadOnlySpan<byte> block, Span<sbyte> q)
+    {
+        for (int i = 0; i < 128; i++)
+            q[i] = (sbyte)(block[2 + i / 8] >> i % 8 & 1);
+    }
+
+    /// <summary>The integers of a TQ1_0 block plus 1: 0, 1 or 2.</summary>
+    public static void FieldsTQ1_0(ReadOnlySpan<byte> block, Span<sbyte> q)
+    {
+        Digits(block[..32], 5, q);
+        Digits(block.Slice(32, 16), 5, q[160..]);
+        Digits(block.Slice(48, 4), 4, q[240..]);
+    }
+
+    /// <summary>The integers of a TQ2_0 block plus 1: 0, 1 or 2; of bits that ggml never writes, 3.</summary>
+    public static void FieldsTQ2_0(ReadOnlySpan<byte> block, Span<sbyte> q)
+    {
+        for (int i = 0; i < 256; i++)
+            q[i] = (sbyte)(block[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3);
+    }
+
+    // The least value is −1; the next ones are so far apart.
+    private static void Multiply(ReadOnlySpan<sbyte> q, int apart, ReadOnlySpan<byte> scale, Span<float> destination)
+    {
+        float d = (float)BinaryPrimitives.ReadHalfLittleEndian(scale);
+        for (int i = 0; i < q.Length; i++)
+            destination[i] = (q[i] * apart - 1) * d;
+    }
+
+    private static void Digits(ReadOnlySpan<byte> bytes, int digits, Span<sbyte> q)
     {
         int power = 1;
         for (int n = 0; n < digits; n++, power *= 3)
             for (int i = 0; i < bytes.Length; i++)
-                destination[n * bytes.Length + i] = ((byte)(bytes[i] * power) * 3 / 256 - 1) * d;
+                q[n * bytes.Length + i] = (sbyte)((byte)(bytes[i] * power) * 3 / 256);
     }
 
     /// <summary>128 finite floats to one Q1_0 block (18 bytes): the mean magnitude and the signs.</summary>

@@ -176,7 +176,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * inputs;
             }
         AddDowns(plan, inputs, down, masked);
-        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats, ColumnProduct<O, V>.ScratchFloats(outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
+        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats(inputs), ColumnProduct<O, V>.ScratchFloats(outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
         foreach (Scratch scratch in plan.Scratch)
             scratch.Reserve(each);
         long work = 0;

@@ -4,119 +4,135 @@ using EdgeLora.Core;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// y = W·x for a few rows of x and a <see cref="PackedWeight"/>. Lanes are outputs; every (row, output) adds its inputs in order, in blocks that are then added: of 256, or where every 32 inputs have a
-/// factor, of those 32, times the factor. They are the sums of <see cref="PackedPanels{O, V}"/>, bit for bit. A weight is widened once for all rows, in registers.
+/// y = W·x for a few rows of x and a <see cref="PackedWeight"/>. Lanes are outputs. Where groups have minimums, their products with the sums of the groups' inputs come first, in order. Then every (row, output)
+/// adds its inputs in order, in blocks that are then added: of 256, or where groups have factors, of a group, times the factor. They are the sums of <see cref="PackedPanels{O, V}"/>, bit for bit. A weight is
+/// widened once for all rows, in registers.
 /// </summary>
-internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> where V : unmanaged
+internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : struct, ILanes<V> where V : unmanaged
 {
     /// <summary>Rows that are taken here; more go through <see cref="PackedPanels{O, V}"/>.</summary>
     public const int MostRows = 4;
+
+    /// <summary>Vectors of outputs whose factors lie side by side.</summary>
+    public const int Vectors = 4;
+
+    private const int Chunk = 512;
+    private const int SmallestGroup = 16;
     private const int BytesAhead = 8192;
 
     private static int TurnVectors => PackedWeight.Together * PackedWeight.Panel / O.Count;
 
     /// <summary>Floats of scratch that one part needs.</summary>
-    public static long ScratchFloats(int inputs) => MostRows * (inputs + PackedWeight.Group) + MostRows * 4L * O.Count;
-
-    /// <summary>Inputs that are summed before they are added to the total.</summary>
-    public static int BlockInputs<W>() where W : struct, IPackedType => W.HasScales ? ScaledTile<O, V>.Depth : OuterProduct<O, V>.BlockDepth;
+    public static long ScratchFloats(int inputs) => (MostRows + Chunk / SmallestGroup) * Vectors * O.Count + MostRows * (inputs + 8L);
 
     /// <summary>Outputs [<paramref name="start"/>, <paramref name="end"/>) of all rows; start a multiple of 16, end too or the last.</summary>
-    public static void Run(in Product product, int start, int end, float* scratch)
-    {
-        switch (product.Type)
-        {
-            case DType.F16:
-                Run<PackedF16>(product, start, end, scratch);
-                break;
-            case DType.BF16:
-                Run<PackedBF16>(product, start, end, scratch);
-                break;
-            case DType.Q8_0:
-                Run<PackedQ8_0>(product, start, end, scratch);
-                break;
-            case DType.Q4_0:
-                Run<PackedQ4_0>(product, start, end, scratch);
-                break;
-            default:
-                throw new NotSupportedException($"{product.Type} is never packed");
-        }
-    }
+    public static void Run(in Product product, int start, int end, float* scratch) => PackedKernel.Run<PackedProduct<O, V>>(product, start, end, scratch);
 
-    /// <summary>First group of a vector of outputs, its first factors, and how many panels take turns there.</summary>
+    /// <summary>First step of a vector of outputs.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Start<W>(PackedWeight weight, int vector, out ushort* scales, out int turns) where W : struct, IPackedType
-    {
-        int panel = vector * O.Count / PackedWeight.Panel, lane = vector * O.Count % PackedWeight.Panel;
-        // A vector past the end repeats the last panel's: computed, not stored.
-        panel = Math.Min(panel, weight.Panels - 1);
-        turns = weight.InTurn(panel);
-        scales = weight.FirstScales(panel) + lane;
-        return weight.FirstGroup(panel, W.GroupBytes) + lane * W.LaneBytes;
-    }
+    public static byte* Start<W>(PackedWeight weight, int vector) where W : struct, IPackedType => weight.FirstStep(vector * O.Count / PackedWeight.Panel) + vector * O.Count % PackedWeight.Panel * W.LaneBytes;
 
-    /// <summary>Fetches what comes so far behind a group. Several rows keep the processor too busy for it to look far ahead by itself; one row does not.</summary>
+    /// <summary>A vector of outputs, or the last one: one past the end is computed, not stored.</summary>
+    public static int Within(PackedWeight weight, int vector) => Math.Min(vector, weight.Panels * PackedWeight.Panel / O.Count - 1);
+
+    /// <summary>Fetches what comes so far behind a step. Several rows keep the processor too busy for it to look far ahead by itself; one row does not.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Prefetch<W>(byte* group) where W : struct, IPackedType
+    public static void Prefetch<W>(byte* step) where W : struct, IPackedType
     {
         if (O.Count == PackedWeight.Panel)
-            for (int line = 0; line < W.GroupBytes; line += 64)
-                Lanes.Prefetch(group + BytesAhead + line);
+            for (int line = 0; line < W.GroupBytes / W.Steps; line += 64)
+                Lanes.Prefetch(step + BytesAhead + line);
     }
 
     /// <summary>The last vector of the panels that take turns with that of <paramref name="vector"/>: a pass does not go on to the next ones, whose groups lie otherwise.</summary>
-    public static int LastInTurn(PackedWeight weight, int vector)
+    private static int LastInTurn(PackedWeight weight, int vector)
     {
         int first = vector / TurnVectors * TurnVectors;
         return first + weight.InTurn(first * O.Count / PackedWeight.Panel) * PackedWeight.Panel / O.Count - 1;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V End<W>(V sum, ref ushort* scales, int step, V total) where W : struct, IPackedType
-    {
-        total = Add<W>(sum, Factor<W>(scales), total);
-        scales += step;
-        return total;
-    }
-
-    /// <summary>A block's factors.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Factor<W>(ushort* scales) where W : struct, IPackedType => W.HasScales ? O.LoadF16(scales) : O.Zero;
-
     /// <summary>The total with a block's sum, times its factors where it has some.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Add<W>(V sum, V factor, V total) where W : struct, IPackedType => W.HasScales ? O.Fma(factor, sum, total) : O.Add(total, sum);
+    public static V Add<W>(V sum, float* factors, V total) where W : struct, IPackedType => W.HasFactors ? O.Fma(O.Load(factors), sum, total) : O.Add(total, sum);
 
-    private static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IPackedType
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Run<W>(in Product p, int start, int end, float* scratch) where W : struct, IPackedType
     {
         PackedWeight weight = p.Packed!;
-        float* x = p.X, sums = scratch;
+        float* sums = scratch, factors = sums + MostRows * Vectors * O.Count, rest = factors + Chunk / SmallestGroup * Vectors * O.Count, x = p.X;
         long stride = p.XStride;
-        if (p.Inputs % PackedWeight.Group != 0)
-            x = Pad(p, ref stride, scratch + MostRows * 4L * O.Count);
+        if (p.Inputs % W.Group != 0)
+            x = Pad(p, ref stride, rest);
+        if (weight.Layout.HasMinimums)
+            for (int t = 0; t < p.Rows; t++)
+                GroupFactors<O, V>.Sums(x + t * stride, p.Inputs, W.Group, rest + t * weight.Groups);
+        float* x1 = x + (p.Rows > 1 ? stride : 0), x2 = x + (p.Rows > 2 ? 2 * stride : 0), x3 = x + (p.Rows > 3 ? 3 * stride : 0);
+        V table = O.Table(PackedTables.Of(weight.Type));
         int vectors = (end - start + O.Count - 1) / O.Count, first = start / O.Count;
         for (int v = 0; v < vectors;)
         {
-            int turn = (first + v) % TurnVectors, count = p.Rows == 1 && vectors - v > 2 && turn % 4 == 0 ? 4 : 2;
+            int turn = (first + v) % TurnVectors, count = p.Rows == 1 && vectors - v > 2 && turn % 4 == 0 ? 4 : 2, vector = first + v;
             if (turn + count > TurnVectors)
                 count = TurnVectors - turn;
-            if (p.Rows > 1)
-                PackedRows<O, V>.Run<W>(weight, first + v, x, x + stride, x + (p.Rows > 2 ? 2 * stride : 0), x + (p.Rows > 3 ? 3 * stride : 0), sums);
-            else if (count == 4)
-                Four<W>(weight, first + v, x, sums);
-            else
-                Two<W>(weight, first + v, x, sums);
+            int last = LastInTurn(weight, vector);
+            new Span<float>(sums, MostRows * Vectors * O.Count).Clear();
+            if (weight.Layout.HasMinimums)
+                Minimums(weight, vector, count, last, p.Rows, rest, factors, sums);
+            byte* w0 = Start<W>(weight, vector), w1 = Start<W>(weight, Math.Min(vector + 1, last)), w2 = Start<W>(weight, Math.Min(vector + 2, last)), w3 = Start<W>(weight, Math.Min(vector + 3, last));
+            long step = (long)weight.InTurn(vector * O.Count / PackedWeight.Panel) * (W.GroupBytes / W.Steps);
+            for (int k = 0, inputs = weight.PaddedInputs, chunk = W.HasFactors ? Chunk : OuterProduct<O, V>.BlockDepth; k < inputs; k += chunk)
+            {
+                int depth = Math.Min(chunk, inputs - k);
+                if (W.HasFactors)
+                {
+                    GroupFactors<O, V>.Prefetch(weight, vector, (k + depth) / W.Group, depth / W.Group);
+                    GroupFactors<O, V>.Factors(weight, vector, count, last, k / W.Group, depth / W.Group, factors, Vectors * O.Count);
+                }
+                if (p.Rows > 1)
+                    PackedRows<O, V>.Run<W>(w0, w1, step, x + k, x1 + k, x2 + k, x3 + k, depth, factors, table, sums);
+                else if (count == 4)
+                    Four<W>(w0, w1, w2, w3, step, x + k, depth, factors, table, sums);
+                else
+                    Two<W>(w0, w1, step, x + k, depth, factors, table, sums);
+                long steps = depth / W.Group * W.Steps * step;
+                w0 += steps;
+                w1 += steps;
+                w2 += steps;
+                w3 += steps;
+            }
             int outputs = Math.Min(count * O.Count, end - start - v * O.Count);
             for (int t = 0; t < p.Rows; t++)
-                new Span<float>(sums + t * 2 * O.Count, outputs).CopyTo(new Span<float>(p.Y + t * p.YStride + start + v * O.Count, outputs));
+                new Span<float>(sums + t * Vectors * O.Count, outputs).CopyTo(new Span<float>(p.Y + t * p.YStride + start + v * O.Count, outputs));
             v += count;
+        }
+    }
+
+    // The groups' minimums times the sums of their inputs.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Minimums(PackedWeight weight, int vector, int vectors, int last, int rows, float* inputs, float* minimums, float* sums)
+    {
+        const int most = Chunk / SmallestGroup;
+        for (int g = 0; g < weight.Groups; g += most)
+        {
+            int count = Math.Min(most, weight.Groups - g);
+            GroupFactors<O, V>.Minimums(weight, vector, vectors, last, g, count, minimums, Vectors * O.Count);
+            for (int t = 0; t < rows; t++)
+                for (int v = 0; v < vectors; v++)
+                {
+                    float* to = sums + (t * Vectors + v) * O.Count, m = minimums + v * O.Count;
+                    V sum = O.Load(to);
+                    for (int i = 0; i < count; i++)
+                        sum = O.Fma(O.Load(m + i * Vectors * O.Count), O.Broadcast(inputs[t * weight.Groups + g + i]), sum);
+                    O.Store(sum, to);
+                }
         }
     }
 
     // Inputs that are no whole group are filled up with zeros, as the weight is.
     private static float* Pad(in Product p, ref long stride, float* to)
     {
-        int padded = p.Packed!.Groups * PackedWeight.Group;
+        int padded = p.Packed!.PaddedInputs;
         for (int t = 0; t < p.Rows; t++)
         {
             new Span<float>(p.X + t * p.XStride, p.Inputs).CopyTo(new Span<float>(to + t * padded, p.Inputs));
@@ -126,72 +142,99 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         return to;
     }
 
-    // One row of x, four vectors of outputs.
+    // One row of x, four vectors of outputs: some inputs more, from whole groups.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four<W>(PackedWeight weight, int vector, float* x, float* sums) where W : struct, IPackedType
+    private static void Four<W>(byte* w0, byte* w1, byte* w2, byte* w3, long step, float* x, int inputs, float* factors, V table, float* sums) where W : struct, IPackedType
     {
-        int last = LastInTurn(weight, vector);
-        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
-        byte* w1 = Start<W>(weight, Math.Min(vector + 1, last), out ushort* s1, out _);
-        byte* w2 = Start<W>(weight, Math.Min(vector + 2, last), out ushort* s2, out _);
-        byte* w3 = Start<W>(weight, Math.Min(vector + 3, last), out ushort* s3, out _);
-        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
-        V t0 = O.Zero, t1 = O.Zero, t2 = O.Zero, t3 = O.Zero;
-        for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
+        V t0 = O.Load(sums), t1 = O.Load(sums + O.Count), t2 = O.Load(sums + 2 * O.Count), t3 = O.Load(sums + 3 * O.Count);
+        for (float* end = x + inputs; x < end;)
         {
-            int end = Math.Min(inputs, k + BlockInputs<W>());
+            float* last = W.HasFactors ? x + W.Group : end;
             V a0 = O.Zero, a1 = O.Zero, a2 = O.Zero, a3 = O.Zero;
-            for (; k < end; k += PackedWeight.Group)
+            while (x < last)
             {
-                V v = O.Broadcast(x[k]);
-                a0 = O.Fma(W.Load<O, V>(w0, 0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 0), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 0), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 0), v, a3);
-                v = O.Broadcast(x[k + 1]);
-                a0 = O.Fma(W.Load<O, V>(w0, 1), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 1), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 1), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 1), v, a3);
-                v = O.Broadcast(x[k + 2]);
-                a0 = O.Fma(W.Load<O, V>(w0, 2), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 2), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 2), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 2), v, a3);
-                v = O.Broadcast(x[k + 3]);
-                a0 = O.Fma(W.Load<O, V>(w0, 3), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 3), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 3), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 3), v, a3);
-                v = O.Broadcast(x[k + 4]);
-                a0 = O.Fma(W.Load<O, V>(w0, 4), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 4), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 4), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 4), v, a3);
-                v = O.Broadcast(x[k + 5]);
-                a0 = O.Fma(W.Load<O, V>(w0, 5), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 5), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 5), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 5), v, a3);
-                v = O.Broadcast(x[k + 6]);
-                a0 = O.Fma(W.Load<O, V>(w0, 6), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 6), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 6), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 6), v, a3);
-                v = O.Broadcast(x[k + 7]);
-                a0 = O.Fma(W.Load<O, V>(w0, 7), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 7), v, a1);
-                a2 = O.Fma(W.Load<O, V>(w2, 7), v, a2);
-                a3 = O.Fma(W.Load<O, V>(w3, 7), v, a3);
-                w0 += step;
-                w1 += step;
-                w2 += step;
-                w3 += step;
+                for (int s = 0; s < W.Steps; s++, x += W.Fields)
+                {
+                    Prefetch<W>(w0);
+                    Prefetch<W>(w1);
+                    Prefetch<W>(w2);
+                    Prefetch<W>(w3);
+                    V u0 = W.Unit<O, V>(w0), u1 = W.Unit<O, V>(w1), u2 = W.Unit<O, V>(w2), u3 = W.Unit<O, V>(w3), v;
+                    v = O.Broadcast(x[0]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 0, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 0, table), v, a1);
+                    a2 = O.Fma(W.Load<O, V>(w2, u2, 0, table), v, a2);
+                    a3 = O.Fma(W.Load<O, V>(w3, u3, 0, table), v, a3);
+                    v = O.Broadcast(x[1]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 1, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 1, table), v, a1);
+                    a2 = O.Fma(W.Load<O, V>(w2, u2, 1, table), v, a2);
+                    a3 = O.Fma(W.Load<O, V>(w3, u3, 1, table), v, a3);
+                    v = O.Broadcast(x[2]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 2, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 2, table), v, a1);
+                    a2 = O.Fma(W.Load<O, V>(w2, u2, 2, table), v, a2);
+                    a3 = O.Fma(W.Load<O, V>(w3, u3, 2, table), v, a3);
+                    v = O.Broadcast(x[3]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 3, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 3, table), v, a1);
+                    a2 = O.Fma(W.Load<O, V>(w2, u2, 3, table), v, a2);
+                    a3 = O.Fma(W.Load<O, V>(w3, u3, 3, table), v, a3);
+                    v = O.Broadcast(x[4]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 4, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 4, table), v, a1);
+                    a2 = O.Fma(W.Load<O, V>(w2, u2, 4, table), v, a2);
+                    a3 = O.Fma(W.Load<O, V>(w3, u3, 4, table), v, a3);
+                    if (W.Fields > 5)
+                    {
+                        v = O.Broadcast(x[5]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 5, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 5, table), v, a1);
+                        a2 = O.Fma(W.Load<O, V>(w2, u2, 5, table), v, a2);
+                        a3 = O.Fma(W.Load<O, V>(w3, u3, 5, table), v, a3);
+                    }
+                    if (W.Fields > 6)
+                    {
+                        v = O.Broadcast(x[6]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 6, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 6, table), v, a1);
+                        a2 = O.Fma(W.Load<O, V>(w2, u2, 6, table), v, a2);
+                        a3 = O.Fma(W.Load<O, V>(w3, u3, 6, table), v, a3);
+                        v = O.Broadcast(x[7]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 7, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 7, table), v, a1);
+                        a2 = O.Fma(W.Load<O, V>(w2, u2, 7, table), v, a2);
+                        a3 = O.Fma(W.Load<O, V>(w3, u3, 7, table), v, a3);
+                    }
+                    w0 += step;
+                    w1 += step;
+                    w2 += step;
+                    w3 += step;
+                }
+                if (W.Rest > 0)
+                {
+                    V u0 = W.RestUnit<O, V>(w0 - W.Steps * step, step), u1 = W.RestUnit<O, V>(w1 - W.Steps * step, step), u2 = W.RestUnit<O, V>(w2 - W.Steps * step, step), u3 = W.RestUnit<O, V>(w3 - W.Steps * step, step), v;
+                    v = O.Broadcast(x[0]);
+                    a0 = O.Fma(W.LoadRest<O, V>(u0, 0), v, a0);
+                    a1 = O.Fma(W.LoadRest<O, V>(u1, 0), v, a1);
+                    a2 = O.Fma(W.LoadRest<O, V>(u2, 0), v, a2);
+                    a3 = O.Fma(W.LoadRest<O, V>(u3, 0), v, a3);
+                    if (W.Rest > 1)
+                    {
+                        v = O.Broadcast(x[1]);
+                        a0 = O.Fma(W.LoadRest<O, V>(u0, 1), v, a0);
+                        a1 = O.Fma(W.LoadRest<O, V>(u1, 1), v, a1);
+                        a2 = O.Fma(W.LoadRest<O, V>(u2, 1), v, a2);
+                        a3 = O.Fma(W.LoadRest<O, V>(u3, 1), v, a3);
+                    }
+                    x += W.Rest;
+                }
             }
-            t0 = End<W>(a0, ref s0, scaleStep, t0);
-            t1 = End<W>(a1, ref s1, scaleStep, t1);
-            t2 = End<W>(a2, ref s2, scaleStep, t2);
-            t3 = End<W>(a3, ref s3, scaleStep, t3);
+            t0 = Add<W>(a0, factors, t0);
+            t1 = Add<W>(a1, factors + O.Count, t1);
+            t2 = Add<W>(a2, factors + 2 * O.Count, t2);
+            t3 = Add<W>(a3, factors + 3 * O.Count, t3);
+            factors += Vectors * O.Count;
         }
         O.Store(t0, sums);
         O.Store(t1, sums + O.Count);
@@ -199,50 +242,71 @@ internal static unsafe class PackedProduct<O, V> where O : struct, ILanes<V> whe
         O.Store(t3, sums + 3 * O.Count);
     }
 
-    // One row of x, two vectors of outputs.
+    // One row of x, two vectors of outputs: some inputs more, from whole groups.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Two<W>(PackedWeight weight, int vector, float* x, float* sums) where W : struct, IPackedType
+    private static void Two<W>(byte* w0, byte* w1, long step, float* x, int inputs, float* factors, V table, float* sums) where W : struct, IPackedType
     {
-        int last = LastInTurn(weight, vector);
-        byte* w0 = Start<W>(weight, vector, out ushort* s0, out int turns);
-        byte* w1 = Start<W>(weight, Math.Min(vector + 1, last), out ushort* s1, out _);
-        int step = turns * W.GroupBytes, scaleStep = turns * PackedWeight.Panel;
-        V t0 = O.Zero, t1 = O.Zero;
-        for (int k = 0, inputs = weight.Groups * PackedWeight.Group; k < inputs;)
+        V t0 = O.Load(sums), t1 = O.Load(sums + O.Count);
+        for (float* end = x + inputs; x < end;)
         {
-            int end = Math.Min(inputs, k + BlockInputs<W>());
+            float* last = W.HasFactors ? x + W.Group : end;
             V a0 = O.Zero, a1 = O.Zero;
-            for (; k < end; k += PackedWeight.Group)
+            while (x < last)
             {
-                V v = O.Broadcast(x[k]);
-                a0 = O.Fma(W.Load<O, V>(w0, 0), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 0), v, a1);
-                v = O.Broadcast(x[k + 1]);
-                a0 = O.Fma(W.Load<O, V>(w0, 1), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 1), v, a1);
-                v = O.Broadcast(x[k + 2]);
-                a0 = O.Fma(W.Load<O, V>(w0, 2), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 2), v, a1);
-                v = O.Broadcast(x[k + 3]);
-                a0 = O.Fma(W.Load<O, V>(w0, 3), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 3), v, a1);
-                v = O.Broadcast(x[k + 4]);
-                a0 = O.Fma(W.Load<O, V>(w0, 4), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 4), v, a1);
-                v = O.Broadcast(x[k + 5]);
-                a0 = O.Fma(W.Load<O, V>(w0, 5), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 5), v, a1);
-                v = O.Broadcast(x[k + 6]);
-                a0 = O.Fma(W.Load<O, V>(w0, 6), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 6), v, a1);
-                v = O.Broadcast(x[k + 7]);
-                a0 = O.Fma(W.Load<O, V>(w0, 7), v, a0);
-                a1 = O.Fma(W.Load<O, V>(w1, 7), v, a1);
-                w0 += step;
-                w1 += step;
+                for (int s = 0; s < W.Steps; s++, x += W.Fields)
+                {
+                    V u0 = W.Unit<O, V>(w0), u1 = W.Unit<O, V>(w1), v;
+                    v = O.Broadcast(x[0]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 0, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 0, table), v, a1);
+                    v = O.Broadcast(x[1]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 1, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 1, table), v, a1);
+                    v = O.Broadcast(x[2]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 2, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 2, table), v, a1);
+                    v = O.Broadcast(x[3]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 3, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 3, table), v, a1);
+                    v = O.Broadcast(x[4]);
+                    a0 = O.Fma(W.Load<O, V>(w0, u0, 4, table), v, a0);
+                    a1 = O.Fma(W.Load<O, V>(w1, u1, 4, table), v, a1);
+                    if (W.Fields > 5)
+                    {
+                        v = O.Broadcast(x[5]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 5, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 5, table), v, a1);
+                    }
+                    if (W.Fields > 6)
+                    {
+                        v = O.Broadcast(x[6]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 6, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 6, table), v, a1);
+                        v = O.Broadcast(x[7]);
+                        a0 = O.Fma(W.Load<O, V>(w0, u0, 7, table), v, a0);
+                        a1 = O.Fma(W.Load<O, V>(w1, u1, 7, table), v, a1);
+                    }
+                    w0 += step;
+                    w1 += step;
+                }
+                if (W.Rest > 0)
+                {
+                    V u0 = W.RestUnit<O, V>(w0 - W.Steps * step, step), u1 = W.RestUnit<O, V>(w1 - W.Steps * step, step), v;
+                    v = O.Broadcast(x[0]);
+                    a0 = O.Fma(W.LoadRest<O, V>(u0, 0), v, a0);
+                    a1 = O.Fma(W.LoadRest<O, V>(u1, 0), v, a1);
+                    if (W.Rest > 1)
+                    {
+                        v = O.Broadcast(x[1]);
+                        a0 = O.Fma(W.LoadRest<O, V>(u0, 1), v, a0);
+                        a1 = O.Fma(W.LoadRest<O, V>(u1, 1), v, a1);
+                    }
+                    x += W.Rest;
+                }
             }
-            t0 = End<W>(a0, ref s0, scaleStep, t0);
-            t1 = End<W>(a1, ref s1, scaleStep, t1);
+            t0 = Add<W>(a0, factors, t0);
+            t1 = Add<W>(a1, factors + O.Count, t1);
+            factors += Vectors * O.Count;
         }
         O.Store(t0, sums);
         O.Store(t1, sums + O.Count);

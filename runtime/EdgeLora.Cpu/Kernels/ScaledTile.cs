@@ -3,38 +3,34 @@ using System.Runtime.CompilerServices;
 namespace EdgeLora.Cpu;
 
 /// <summary>
-/// <see cref="OuterTile{O, V}"/> for quantised weights: y += Σ over blocks of 32 inputs of factor · Σ_k x[·, k]·q[k, ·]. Eight rows where there are 32 registers, four where there are 16.
+/// <see cref="OuterTile{O, V}"/> for quantised weights: y += Σ over groups of inputs of factor · Σ_k x[·, k]·q[k, ·]. Eight rows where there are 32 registers, four where there are 16.
 /// </summary>
 internal static unsafe class ScaledTile<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
-    /// <summary>Inputs that share a factor.</summary>
-    public const int Depth = 32;
+    private static int Columns => OuterTile<O, V>.Columns;
 
-    /// <summary>Outputs of a tile.</summary>
-    public static int Columns => OuterTile<O, V>.Columns;
-
-    /// <summary>Adds the products of <paramref name="rows"/> rows with q [blocks·32][Columns] and factors [blocks][Columns]. Rows past them repeat the first.</summary>
+    /// <summary>Adds the products of <paramref name="rows"/> rows with q [groups·depth][columns of a tile] and factors [groups][columns]. Rows past them repeat the first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Run(float* x, long xStride, int rows, float* w, float* factors, int blocks, float* y, long yStride)
+    public static void Run(float* x, long xStride, int rows, float* w, float* factors, int groups, int depth, float* y, long yStride)
     {
         if (O.Count == 16)
-            Eight(x, xStride, rows, w, factors, blocks, y, yStride);
+            Eight(x, xStride, rows, w, factors, groups, depth, y, yStride);
         else
-            Four(x, xStride, rows, w, factors, blocks, y, yStride);
+            Four(x, xStride, rows, w, factors, groups, depth, y, yStride);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four(float* x, long xStride, int rows, float* w, float* factors, int blocks, float* y, long yStride)
+    private static void Four(float* x, long xStride, int rows, float* w, float* factors, int groups, int depth, float* y, long yStride)
     {
         float* x0 = x, x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0), x3 = x + (rows > 3 ? 3 * xStride : 0);
         float* y0 = y, y1 = y + (rows > 1 ? yStride : 0), y2 = y + (rows > 2 ? 2 * yStride : 0), y3 = y + (rows > 3 ? 3 * yStride : 0);
-        for (int b = 0; b < blocks; b++, factors += Columns)
+        for (int g = 0; g < groups; g++, factors += Columns)
         {
             V a00 = O.Zero, a01 = O.Zero, a02 = O.Zero;
             V a10 = O.Zero, a11 = O.Zero, a12 = O.Zero;
             V a20 = O.Zero, a21 = O.Zero, a22 = O.Zero;
             V a30 = O.Zero, a31 = O.Zero, a32 = O.Zero;
-            for (int k = b * Depth; k < (b + 1) * Depth; k++, w += Columns)
+            for (int k = g * depth; k < (g + 1) * depth; k++, w += Columns)
             {
                 V w0 = O.Load(w), w1 = O.Load(w + O.Count), w2 = O.Load(w + 2 * O.Count);
                 V v = O.Broadcast(x0[k]);
@@ -83,11 +79,11 @@ internal static unsafe class ScaledTile<O, V> where O : struct, ILanes<V> where 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Eight(float* x, long xStride, int rows, float* w, float* factors, int blocks, float* y, long yStride)
+    private static void Eight(float* x, long xStride, int rows, float* w, float* factors, int groups, int depth, float* y, long yStride)
     {
         float* x0 = x, x1 = x + (rows > 1 ? xStride : 0), x2 = x + (rows > 2 ? 2 * xStride : 0), x3 = x + (rows > 3 ? 3 * xStride : 0), x4 = x + (rows > 4 ? 4 * xStride : 0), x5 = x + (rows > 5 ? 5 * xStride : 0), x6 = x + (rows > 6 ? 6 * xStride : 0), x7 = x + (rows > 7 ? 7 * xStride : 0);
         float* y0 = y, y1 = y + (rows > 1 ? yStride : 0), y2 = y + (rows > 2 ? 2 * yStride : 0), y3 = y + (rows > 3 ? 3 * yStride : 0), y4 = y + (rows > 4 ? 4 * yStride : 0), y5 = y + (rows > 5 ? 5 * yStride : 0), y6 = y + (rows > 6 ? 6 * yStride : 0), y7 = y + (rows > 7 ? 7 * yStride : 0);
-        for (int b = 0; b < blocks; b++, factors += Columns)
+        for (int g = 0; g < groups; g++, factors += Columns)
         {
             V a00 = O.Zero, a01 = O.Zero, a02 = O.Zero;
             V a10 = O.Zero, a11 = O.Zero, a12 = O.Zero;
@@ -97,7 +93,7 @@ internal static unsafe class ScaledTile<O, V> where O : struct, ILanes<V> where 
             V a50 = O.Zero, a51 = O.Zero, a52 = O.Zero;
             V a60 = O.Zero, a61 = O.Zero, a62 = O.Zero;
             V a70 = O.Zero, a71 = O.Zero, a72 = O.Zero;
-            for (int k = b * Depth; k < (b + 1) * Depth; k++, w += Columns)
+            for (int k = g * depth; k < (g + 1) * depth; k++, w += Columns)
             {
                 V w0 = O.Load(w), w1 = O.Load(w + O.Count), w2 = O.Load(w + 2 * O.Count);
                 V v = O.Broadcast(x0[k]);

@@ -36,8 +36,23 @@ internal unsafe interface ILanes<V> where V : unmanaged
     /// <summary>Takes 4 bits of each byte from bit <paramref name="shift"/> on, minus 8.</summary>
     static abstract V LoadNibbles(byte* p, int shift);
 
-    /// <summary>Signed 4-bit field <paramref name="index"/> (a literal, 0..7, from the lowest bits) of each 32-bit word.</summary>
-    static abstract V Nibble(float* words, int index);
+    /// <summary>Widens binary16 that is finite, exactly.</summary>
+    static abstract V LoadFiniteF16(ushort* p);
+
+    /// <summary>Units of <paramref name="bytes"/> bytes (a literal: 1, 2 or 4) as 32-bit words: not numbers, but what <see cref="Field"/>, <see cref="Lookup"/> and <see cref="Gather"/> take.</summary>
+    static abstract V Units(byte* p, int bytes);
+
+    /// <summary>The field of <paramref name="bits"/> bits from bit <paramref name="shift"/> on of each word, as a number, in two's complement where <paramref name="signed"/>. All are literals; bits at most 6.</summary>
+    static abstract V Field(V words, int shift, int bits, bool signed);
+
+    /// <summary>The entry of a <see cref="Table"/> that four bits from bit <paramref name="shift"/> (a literal) on of each word index.</summary>
+    static abstract V Lookup(V words, int shift, V table);
+
+    /// <summary>A table of 16 small numbers for <see cref="Lookup"/>.</summary>
+    static abstract V Table(sbyte* entries);
+
+    /// <summary>words | (more &gt;&gt;&gt; <paramref name="down"/>) &lt;&lt; <paramref name="up"/>: bits of several words in one.</summary>
+    static abstract V Gather(V words, V more, int down, int up);
 
     /// <summary>The bfloat16 in the low (<paramref name="half"/> 0, a literal) or high half (1) of each 32-bit word.</summary>
     static abstract V HalfBF16(float* words, int half);

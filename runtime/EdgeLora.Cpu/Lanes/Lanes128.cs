@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace EdgeLora.Cpu;
@@ -60,7 +61,41 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Nibble(float* words, int index) => Vector128.ConvertToSingle((Vector128.Load((int*)words) << (28 - 4 * index)) >> 28);
+    public static Vector128<float> LoadFiniteF16(ushort* p)
+    {
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        Vector128<int> half = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<long>(p)).AsInt16());
+        return ((half << 13) & Vector128.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector128.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Units(byte* p, int bytes) => (bytes == 4 ? Vector128.Load((int*)p) : bytes == 2 ? Widen((ushort*)p).AsInt32() : Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<int>(p)).AsByte())).AsInt32()).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Field(Vector128<float> words, int shift, int bits, bool signed)
+    {
+        Vector128<int> w = words.AsInt32();
+        return Vector128.ConvertToSingle(signed ? (w << (32 - bits - shift)) >> (32 - bits) : shift + bits == 32 ? w >>> shift : (w >>> shift) & Vector128.Create((1 << bits) - 1));
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Lookup(Vector128<float> words, int shift, Vector128<float> table)
+    {
+        // The entry's byte moves to the top, and back with its sign.
+        Vector128<int> entry = Vector128.ShuffleNative(table.AsByte(), ((words.AsInt32() >>> shift) & Vector128.Create(15)).AsByte()).AsInt32();
+        return Vector128.ConvertToSingle((entry << 24) >> 24);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Table(sbyte* entries) => Vector128.Load(entries).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Gather(Vector128<float> words, Vector128<float> more, int down, int up) => (words.AsInt32() | (more.AsInt32() >>> down) << up).AsSingle();
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -93,7 +128,8 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Fma(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Lanes.Fused ? Vector128.FusedMultiplyAdd(a, b, c) : a * b + c;
+    public static Vector128<float> Fma(Vector128<float> a, Vector128<float> b, Vector128<float> c) =>
+        System.Runtime.Intrinsics.X86.Fma.IsSupported ? System.Runtime.Intrinsics.X86.Fma.MultiplyAdd(a, b, c) : AdvSimd.IsSupported ? AdvSimd.FusedMultiplyAdd(c, a, b) : a * b + c;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

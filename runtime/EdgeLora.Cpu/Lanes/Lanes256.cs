@@ -55,7 +55,41 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Nibble(float* words, int index) => Vector256.ConvertToSingle((Vector256.Load((int*)words) << (28 - 4 * index)) >> 28);
+    public static Vector256<float> LoadFiniteF16(ushort* p)
+    {
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        Vector256<int> half = Avx2.ConvertToVector256Int32((short*)p);
+        return ((half << 13) & Vector256.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector256.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Units(byte* p, int bytes) => (bytes == 4 ? Vector256.Load((int*)p) : bytes == 2 ? Avx2.ConvertToVector256Int32((ushort*)p) : Avx2.ConvertToVector256Int32(p)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Field(Vector256<float> words, int shift, int bits, bool signed)
+    {
+        Vector256<int> w = words.AsInt32();
+        return Vector256.ConvertToSingle(signed ? (w << (32 - bits - shift)) >> (32 - bits) : shift + bits == 32 ? w >>> shift : (w >>> shift) & Vector256.Create((1 << bits) - 1));
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Lookup(Vector256<float> words, int shift, Vector256<float> table)
+    {
+        // The entry's byte moves to the top, and back with its sign.
+        Vector256<int> entry = Avx2.Shuffle(table.AsByte(), ((words.AsInt32() >>> shift) & Vector256.Create(15)).AsByte()).AsInt32();
+        return Vector256.ConvertToSingle((entry << 24) >> 24);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Table(sbyte* entries) => Vector256.Create(Vector128.Load(entries), Vector128.Load(entries)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Gather(Vector256<float> words, Vector256<float> more, int down, int up) => (words.AsInt32() | (more.AsInt32() >>> down) << up).AsSingle();
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -88,7 +122,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Fma(Vector256<float> a, Vector256<float> b, Vector256<float> c) => Lanes.Fused ? Vector256.FusedMultiplyAdd(a, b, c) : a * b + c;
+    public static Vector256<float> Fma(Vector256<float> a, Vector256<float> b, Vector256<float> c) => System.Runtime.Intrinsics.X86.Fma.IsSupported ? System.Runtime.Intrinsics.X86.Fma.MultiplyAdd(a, b, c) : a * b + c;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

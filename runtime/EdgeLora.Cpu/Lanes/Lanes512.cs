@@ -55,9 +55,50 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Nibble(float* words, int index) =>
-        // A permutation reads the low four bits of its indices only: it looks the number up.
-        Avx512F.PermuteVar16x32(Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1), Vector512.Load((int*)words) >>> (4 * index));
+    public static Vector512<float> LoadFiniteF16(ushort* p)
+    {
+        // As in LoadF16; the sign spreads over the bits that the mask clears.
+        Vector512<int> half = Avx512F.ConvertToVector512Int32(Vector256.Load((short*)p));
+        return ((half << 13) & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(5.192296858534828e33f);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Units(byte* p, int bytes) => (bytes == 4 ? Vector512.Load((int*)p) : bytes == 2 ? Avx512F.ConvertToVector512Int32(Vector256.Load((ushort*)p)) : Avx512F.ConvertToVector512Int32(Vector128.Load(p))).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Field(Vector512<float> words, int shift, int bits, bool signed)
+    {
+        Vector512<int> w = words.AsInt32() >>> shift;
+        // A permutation reads the low bits of its indices only, and looks the number up.
+        if (bits == 4)
+            return Avx512F.PermuteVar16x32(signed ? Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1) : Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), w);
+        if (bits == 3)
+            return Avx512F.PermuteVar16x32(signed ? Vector512.Create(0f, 1, 2, 3, -4, -3, -2, -1, 0, 1, 2, 3, -4, -3, -2, -1) : Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7), w);
+        if (bits == 2)
+            return Avx512F.PermuteVar16x32(signed ? Vector512.Create(0f, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1) : Vector512.Create(0f, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3), w);
+        if (bits == 5)
+        {
+            Vector512<float> low = Vector512.Create(0f, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            return Avx512F.PermuteVar16x32x2(low, w, signed ? Vector512.Create(-16f, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1) : low + Vector512.Create(16f));
+        }
+        // 2^23 and the field, the sign's bit turned over; less 2^23 and what that bit added.
+        int sign = signed ? 1 << (bits - 1) : 0;
+        return ((w & Vector512.Create((1 << bits) - 1)) ^ Vector512.Create(0x4B000000 | sign)).AsSingle() - Vector512.Create(8388608f + sign);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Lookup(Vector512<float> words, int shift, Vector512<float> table) => Avx512F.PermuteVar16x32(table, words.AsInt32() >>> shift);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Table(sbyte* entries) => Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(Vector128.Load(entries)));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Gather(Vector512<float> words, Vector512<float> more, int down, int up) => (words.AsInt32() | (more.AsInt32() >>> down) << up).AsSingle();
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -90,7 +131,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Fma(Vector512<float> a, Vector512<float> b, Vector512<float> c) => Lanes.Fused ? Vector512.FusedMultiplyAdd(a, b, c) : a * b + c;
+    public static Vector512<float> Fma(Vector512<float> a, Vector512<float> b, Vector512<float> c) => Avx512F.FusedMultiplyAdd(a, b, c);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -50,12 +50,38 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
         new(((p[0] >> shift) & 15) - 8, ((p[1] >> shift) & 15) - 8, ((p[2] >> shift) & 15) - 8, ((p[3] >> shift) & 15) - 8);
 
     /// <inheritdoc/>
-    public static Quad Nibble(float* words, int index)
+    public static Quad LoadFiniteF16(ushort* p) => LoadF16(p);
+
+    /// <inheritdoc/>
+    public static Quad Units(byte* p, int bytes)
     {
-        int* w = (int*)words;
-        int up = 28 - 4 * index;
-        return new((w[0] << up) >> 28, (w[1] << up) >> 28, (w[2] << up) >> 28, (w[3] << up) >> 28);
+        if (bytes == 4)
+            return Load((float*)p);
+        ushort* halves = (ushort*)p;
+        return bytes == 2 ? Words(halves[0], halves[1], halves[2], halves[3]) : Words(p[0], p[1], p[2], p[3]);
     }
+
+    /// <inheritdoc/>
+    public static Quad Field(Quad words, int shift, int bits, bool signed)
+    {
+        int up = 32 - bits - shift, down = 32 - bits;
+        (int a, int b, int c, int d) = (Word(words.A) << up, Word(words.B) << up, Word(words.C) << up, Word(words.D) << up);
+        return signed ? new(a >> down, b >> down, c >> down, d >> down) : new(a >>> down, b >>> down, c >>> down, d >>> down);
+    }
+
+    /// <inheritdoc/>
+    public static Quad Lookup(Quad words, int shift, Quad table)
+    {
+        sbyte* t = (sbyte*)&table;
+        return new(t[(Word(words.A) >>> shift) & 15], t[(Word(words.B) >>> shift) & 15], t[(Word(words.C) >>> shift) & 15], t[(Word(words.D) >>> shift) & 15]);
+    }
+
+    /// <inheritdoc/>
+    public static Quad Table(sbyte* entries) => Load((float*)entries);
+
+    /// <inheritdoc/>
+    public static Quad Gather(Quad words, Quad more, int down, int up) => Words(
+        Word(words.A) | (Word(more.A) >>> down) << up, Word(words.B) | (Word(more.B) >>> down) << up, Word(words.C) | (Word(more.C) >>> down) << up, Word(words.D) | (Word(more.D) >>> down) << up);
 
     /// <inheritdoc/>
     public static Quad HalfBF16(float* words, int half)
@@ -117,6 +143,10 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
 
     /// <inheritdoc/>
     public static Quad Sqrt(Quad a) => new(MathF.Sqrt(a.A), MathF.Sqrt(a.B), MathF.Sqrt(a.C), MathF.Sqrt(a.D));
+
+    private static Quad Words(int a, int b, int c, int d) => new(BitConverter.Int32BitsToSingle(a), BitConverter.Int32BitsToSingle(b), BitConverter.Int32BitsToSingle(c), BitConverter.Int32BitsToSingle(d));
+
+    private static int Word(float bits) => BitConverter.SingleToInt32Bits(bits);
 
     private static float BF16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
 

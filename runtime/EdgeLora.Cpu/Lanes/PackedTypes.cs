@@ -2,86 +2,129 @@ using System.Runtime.CompilerServices;
 
 namespace EdgeLora.Cpu;
 
-/// <summary>How a packed weight's elements become F32 vectors whose lanes are outputs; see <see cref="PackedWeight"/>. Of a quantised one it is q: a block's factor is taken once for its sum.</summary>
+/// <summary>
+/// How a packed weight's elements become F32 vectors whose lanes are outputs; see <see cref="PackedWeight"/>. Of a quantised one it is q: a group's factor is taken once for its sum. A group is
+/// some steps of 5, 6 or 8 inputs, and up to two inputs whose bits are what the steps' words have left. Numbers are literals here, not sums: the compiler has a budget for what it looks into.
+/// </summary>
 internal unsafe interface IPackedType
 {
-    /// <summary>Bytes of a group: 8 inputs of the 16 outputs of a panel.</summary>
+    /// <summary>Inputs of a group; where there are factors, those that share one.</summary>
+    static abstract int Group { get; }
+
+    /// <summary>Bytes of a group of the 16 outputs of a panel.</summary>
     static abstract int GroupBytes { get; }
 
-    /// <summary>Bytes from one lane of a group to the next.</summary>
+    /// <summary>Bytes from one lane of a step to the next.</summary>
     static abstract int LaneBytes { get; }
 
-    /// <summary>True where every 32 inputs of an output have a factor.</summary>
-    static abstract bool HasScales { get; }
+    /// <summary>Steps of a group.</summary>
+    static abstract int Steps { get; }
 
-    /// <summary>Input <paramref name="k"/> (a literal, 0..7) of a group for the lanes from <paramref name="group"/> on.</summary>
-    static abstract V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged;
+    /// <summary>Inputs of a step: 5, 6 or 8.</summary>
+    static abstract int Fields { get; }
+
+    /// <summary>Inputs of a group after its steps: 0, 1 or 2.</summary>
+    static virtual int Rest => 0;
+
+    /// <summary>True where every group of an output has a factor.</summary>
+    static virtual bool HasFactors => true;
+
+    /// <summary>What the inputs of a step share, from its first lane on.</summary>
+    static abstract V Unit<O, V>(byte* step) where O : struct, ILanes<V> where V : unmanaged;
+
+    /// <summary>Input <paramref name="field"/> (a literal) of a step.</summary>
+    static abstract V Load<O, V>(byte* step, V unit, int field, V table) where O : struct, ILanes<V> where V : unmanaged;
+
+    /// <summary>What the inputs after the steps share, from the first lane on of the group's first step; from one to the next it is <paramref name="step"/> bytes.</summary>
+    static virtual V RestUnit<O, V>(byte* group, long step) where O : struct, ILanes<V> where V : unmanaged => O.Zero;
+
+    /// <summary>Input <paramref name="field"/> (a literal) after the steps.</summary>
+    static virtual V LoadRest<O, V>(V unit, int field) where O : struct, ILanes<V> where V : unmanaged => O.Zero;
 }
 
 /// <summary>16-bit IEEE floats, all of them finite: 32-bit words of two inputs.</summary>
 internal readonly unsafe struct PackedF16 : IPackedType
 {
     /// <inheritdoc/>
+    public static int Group => 8;
+
+    /// <inheritdoc/>
     public static int GroupBytes => 256;
 
     /// <inheritdoc/>
     public static int LaneBytes => 4;
 
     /// <inheritdoc/>
-    public static bool HasScales => false;
+    public static int Steps => 1;
+
+    /// <inheritdoc/>
+    public static int Fields => 8;
+
+    /// <inheritdoc/>
+    public static bool HasFactors => false;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.HalfF16((float*)(group + k / 2 * 64), k % 2);
+    public static V Unit<O, V>(byte* step) where O : struct, ILanes<V> where V : unmanaged => O.Zero;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Load<O, V>(byte* step, V unit, int field, V table) where O : struct, ILanes<V> where V : unmanaged => O.HalfF16((float*)(step + field / 2 * 64), field % 2);
 }
 
 /// <summary>bfloat16: 32-bit words of two inputs.</summary>
 internal readonly unsafe struct PackedBF16 : IPackedType
 {
     /// <inheritdoc/>
+    public static int Group => 8;
+
+    /// <inheritdoc/>
     public static int GroupBytes => 256;
 
     /// <inheritdoc/>
     public static int LaneBytes => 4;
 
     /// <inheritdoc/>
-    public static bool HasScales => false;
+    public static int Steps => 1;
+
+    /// <inheritdoc/>
+    public static int Fields => 8;
+
+    /// <inheritdoc/>
+    public static bool HasFactors => false;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.HalfBF16((float*)(group + k / 2 * 64), k % 2);
+    public static V Unit<O, V>(byte* step) where O : struct, ILanes<V> where V : unmanaged => O.Zero;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Load<O, V>(byte* step, V unit, int field, V table) where O : struct, ILanes<V> where V : unmanaged => O.HalfBF16((float*)(step + field / 2 * 64), field % 2);
 }
 
-/// <summary>GGUF Q8_0: one byte an input.</summary>
-internal readonly unsafe struct PackedQ8_0 : IPackedType
+/// <summary>Q8_0: one byte an input.</summary>
+internal readonly unsafe struct PackedBytes : IPackedType
 {
     /// <inheritdoc/>
-    public static int GroupBytes => 128;
+    public static int Group => 32;
+
+    /// <inheritdoc/>
+    public static int GroupBytes => 512;
 
     /// <inheritdoc/>
     public static int LaneBytes => 1;
 
     /// <inheritdoc/>
-    public static bool HasScales => true;
+    public static int Steps => 4;
+
+    /// <inheritdoc/>
+    public static int Fields => 8;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.LoadI8((sbyte*)group + k * 16);
-}
-
-/// <summary>GGUF Q4_0: a 32-bit word of eight signed fields.</summary>
-internal readonly unsafe struct PackedQ4_0 : IPackedType
-{
-    /// <inheritdoc/>
-    public static int GroupBytes => 64;
-
-    /// <inheritdoc/>
-    public static int LaneBytes => 4;
-
-    /// <inheritdoc/>
-    public static bool HasScales => true;
+    public static V Unit<O, V>(byte* step) where O : struct, ILanes<V> where V : unmanaged => O.Zero;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Load<O, V>(byte* group, int k) where O : struct, ILanes<V> where V : unmanaged => O.Nibble((float*)group, k);
+    public static V Load<O, V>(byte* step, V unit, int field, V table) where O : struct, ILanes<V> where V : unmanaged => O.LoadI8((sbyte*)step + field * 16);
 }

@@ -9,7 +9,9 @@ public sealed class CpuBitTests
 {
     private static IEnumerable<SimdTier> Tiers => Enum.GetValues<SimdTier>().Where(t => t <= SimdTiers.Hardware);
 
-    public static TheoryData<DType> WeightTypes => [.. BackendCases.WeightTypes, DType.Q5_1, DType.Q4_K];
+    // One of every form of factors, and one that is never packed.
+    public static TheoryData<DType> WeightTypes =>
+        [.. BackendCases.WeightTypes, DType.Q4_K, DType.Q5_1, DType.Q6_K, DType.Q2_K, DType.NVFP4, DType.IQ3_S];
 
     [Theory]
     [MemberData(nameof(WeightTypes))]

@@ -11,7 +11,7 @@ internal static class LinearBits
     public static IEnumerable<LinearCase> Cases(DType type)
     {
         if (type.BlockSize() > 32)
-            return [new(type, 1280, 100, 17, false, PathKind.Mixed, true), new(type, 768, 250, 140, false, PathKind.OneStep, false)];
+            return [new(type, 1280, 37, 17, false, PathKind.Mixed, true), new(type, 512, 100, 140, false, PathKind.OneStep, false)];
         if (type.BlockSize() > 1)
             return [new(type, 544, 100, 17, false, PathKind.Mixed, true), new(type, 1056, 250, 9, false, PathKind.OneStep, false)];
         return
