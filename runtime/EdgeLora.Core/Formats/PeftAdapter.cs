@@ -194,10 +194,10 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
     public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder };
 
-    /// <summary>The same configuration over other tensors under the same names, in the checkpoint's row order. Of the two, one is disposed.</summary>
-    public PeftAdapter WithTensors(IReadOnlyDictionary<string, Tensor> tensors)
+    /// <summary>Other tensors under the same names, in the checkpoint's row order, under the same configuration or <paramref name="config"/>. Of the two, one is disposed.</summary>
+    public PeftAdapter WithTensors(IReadOnlyDictionary<string, Tensor> tensors, PeftConfig? config = null)
     {
-        PeftAdapter other = Assemble(FilePath, Config, ConfigJson, new(FilePath, tensors, File.Metadata, []), _owner, Header);
+        PeftAdapter other = Assemble(FilePath, config ?? Config, config is null ? ConfigJson : PeftConfigWriter.ToJson(config), new(FilePath, tensors, File.Metadata, []), _owner, Header);
         other.Format = Format;
         return other;
     }

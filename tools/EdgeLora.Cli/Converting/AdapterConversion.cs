@@ -1,3 +1,4 @@
+using System.Globalization;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
@@ -29,15 +30,31 @@ internal static class AdapterConversion
             Fold = request.Fold,
             Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
         };
-        using PeftAdapter adapter = AdapterFormats.Read(request.Source, options);
+        if (request.Rank is < 1)
+            throw new UsageException($"--rank {request.Rank}: expected 1 or more");
+        using PeftAdapter source = AdapterFormats.Read(request.Source, options);
+        // The source stays the owner.
+        RankTruncation? truncation = request.Rank is { } rank ? RankTruncation.To(source, rank) : null;
+        PeftAdapter adapter = truncation?.Adapter ?? source;
         AdapterVerdict verdict = to.Judge(adapter, options);
         verdict.Demand(request.Source, options.Fold);
         if (to.Extension is null)
             OutputFolder.Write(request.Target, folder => to.Write(adapter, folder, options, cancellation));
         else
             to.Write(adapter, request.Target, options, cancellation);
-        string folded = verdict.Folds.Count > 0 ? ", scales folded into B" : "";
-        return new(string.Join("; ", [$"an adapter as {to.Title}{folded}", .. verdict.Notes]), ("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", verdict.Notes));
+        return Describe(adapter, from, to, verdict, truncation);
+    }
+
+    private static ConvertResult Describe(PeftAdapter adapter, AdapterFileFormat from, AdapterFileFormat to, AdapterVerdict verdict, RankTruncation? truncation)
+    {
+        string what = $"an adapter as {to.Title}{(verdict.Folds.Count > 0 ? ", scales folded into B" : "")}";
+        List<(string, object)> facts = [("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", verdict.Notes)];
+        if (truncation is { } cut)
+        {
+            what += string.Create(CultureInfo.InvariantCulture, $", {cut.Truncated} pairs of a lower rank: {cut.Error:p2} of the change is lost{(cut.Truncated > 0 ? $", at most {cut.WorstError:p2} of one ({cut.WorstModule})" : "")}");
+            facts.AddRange([("truncated", (long)cut.Truncated), ("truncationError", cut.Error), ("worstModule", cut.WorstModule), ("worstError", cut.WorstError)]);
+        }
+        return new(string.Join("; ", [what, .. verdict.Notes]), facts);
     }
 
     /// <summary>The format to write. Throws <see cref="UsageException"/> where neither --to nor the extension tells it.</summary>
@@ -68,7 +85,8 @@ internal static class AdapterConversion
         return at >= 0 ? s_types[at].Type : throw new UsageException($"--type {name}: an adapter's tensors are f32, f16 or bf16");
     }
 
-    private static AdapterBase BaseOf(string path)
+    /// <summary>What formats may have to know of a model folder, tree or .gguf file.</summary>
+    public static AdapterBase BaseOf(string path)
     {
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
         return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D);

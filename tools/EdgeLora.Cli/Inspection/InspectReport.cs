@@ -28,6 +28,9 @@ internal sealed class InspectReport(string path)
     /// <summary>The tensors.</summary>
     public List<TensorLine> Tensors { get; } = [];
 
+    /// <summary>What becomes of an adapter in every format that is written.</summary>
+    public List<ConversionLine> Conversions { get; } = [];
+
     /// <summary>Why a reader refuses it; empty when it is sound.</summary>
     public List<string> Faults { get; } = [];
 
@@ -64,6 +67,19 @@ internal sealed class InspectReport(string path)
             w.WriteEndObject();
         }
         w.WriteEndArray();
+        if (Conversions.Count > 0)
+        {
+            w.WriteStartArray("convertsTo");
+            foreach (ConversionLine conversion in Conversions)
+            {
+                w.WriteStartObject();
+                w.WriteString("format", conversion.Format);
+                w.WriteString("verdict", conversion.Verdict);
+                w.WriteTexts("reasons", conversion.Reasons);
+                w.WriteEndObject();
+            }
+            w.WriteEndArray();
+        }
         w.WriteTexts("faults", Faults);
     }
 
@@ -76,10 +92,37 @@ internal sealed class InspectReport(string path)
         if (Fingerprint is not null)
             output.WriteLine($"  fingerprint  {Fingerprint}");
         foreach ((string name, object value) in Facts)
-            output.WriteLine($"  {name,-12} {(value is IReadOnlyList<string> list ? string.Join(", ", list) : System.Convert.ToString(value, CultureInfo.InvariantCulture))}");
+            output.WriteLine($"  {name,-12} {(value is IReadOnlyList<string> list ? Shortened(list) : System.Convert.ToString(value, CultureInfo.InvariantCulture))}");
+        WriteTensors(output);
+        if (Conversions.Count > 0)
+            output.WriteLine("  converts to");
+        foreach (ConversionLine conversion in Conversions)
+            output.WriteLine($"    {conversion.Format,-18} {conversion.Verdict,-12} {Reasons(conversion.Reasons)}".TrimEnd());
+        output.WriteLine(Faults.Count == 0 ? "  sound" : $"  refused: {Faults.Count} {(Faults.Count == 1 ? "fault" : "faults")}");
+    }
+
+    // An adapter's tensors are summed up by its facts; where it was refused they tell what is there.
+    private void WriteTensors(TextWriter output)
+    {
+        if (Conversions.Count > 0)
+            return;
         int width = Tensors.Count == 0 ? 0 : Math.Min(90, Tensors.Max(t => t.Name.Length));
         foreach (TensorLine tensor in Tensors)
             output.WriteLine($"  {tensor.Name.PadRight(width)}  {tensor.Type,-5} {tensor.Shape}");
-        output.WriteLine(Faults.Count == 0 ? "  sound" : $"  refused: {Faults.Count} {(Faults.Count == 1 ? "fault" : "faults")}");
+    }
+
+    private static string Shortened(IReadOnlyList<string> list)
+    {
+        const int Most = 12;
+        return string.Join(", ", list.Take(Most)) + (list.Count > Most ? FormattableString.Invariant($" and {list.Count - Most} more") : "");
+    }
+
+    private static string Reasons(IReadOnlyList<string> reasons)
+    {
+        const int Most = 110;
+        if (reasons.Count == 0)
+            return "";
+        string first = reasons[0].Length > Most ? reasons[0][..Most] + "…" : reasons[0];
+        return reasons.Count > 1 ? FormattableString.Invariant($"{first} (and {reasons.Count - 1} more)") : first;
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using EdgeLora.Cli.Converting;
 using EdgeLora.Cli.Verbs;
 using EdgeLora.Core;
 using EdgeLora.Models;
@@ -35,8 +36,10 @@ internal static class Inspector
 
     private static void Folder(InspectReport report, string path, string? model)
     {
-        if (AdapterTree.IsAdapter(path) || Directory.EnumerateFiles(path, "adapter_model.*").Any())
-            Adapter(report, path, model);
+        if (AdapterFormats.Find(path) is { } format)
+            Adapter(report, path, model, format);
+        else if (AdapterTree.IsAdapter(path))
+            Adapter(report, path, model, AdapterFormats.Peft);
         else if (File.Exists(Path.Combine(path, "config.json")))
             Model(report, path, "Hugging Face folder");
         else if (new[] { Path.Combine("base", "config.json"), "base.gguf", "base.json" }.Any(f => File.Exists(Path.Combine(path, f))))
@@ -53,10 +56,10 @@ internal static class Inspector
     {
         string name = Path.GetFileName(path).ToLowerInvariant(), extension = Path.GetExtension(name);
         report.Bytes = new FileInfo(path).Length;
-        if (extension == EdgeAdapter.Extension)
-            Adapter(report, path, model);
-        else if (extension == OnnxAdapter.Extension)
-            Onnx(report, path, model);
+        if (extension == OnnxAdapter.Extension)
+            Onnx(report, path);
+        if (AdapterFormats.Find(path) is { } format)
+            Adapter(report, path, model, format);
         else if (extension == ".gguf")
             Gguf(report, path);
         else if (extension == ".safetensors" || name.EndsWith(".safetensors.index.json", StringComparison.Ordinal))
@@ -85,13 +88,18 @@ internal static class Inspector
         }
     }
 
-    private static void Adapter(InspectReport report, string path, string? model)
+    private static void Adapter(InspectReport report, string path, string? model, AdapterFileFormat format)
     {
         report.Kind = "adapter";
-        using (PeftAdapter adapter = PeftAdapter.Open(path))
+        report.Format = ContainerOf(format, path);
+        using (GgufFile? file = format is GgufFormat && File.Exists(path) ? GgufFile.Open(path) : null)
+            foreach ((string key, object value) in Texts(file))
+                report.Facts.Add(("metadata." + key, value));
+        // alpha of a loralib file is outside it: whatever it is, the file is what it is.
+        AdapterOptions options = new() { Alpha = format is LoralibFormat ? 1 : null, Base = model is not null && format is not LoralibFormat ? AdapterConversion.BaseOf(model) : null };
+        using (PeftAdapter adapter = AdapterFormats.Read(path, options))
         {
-            report.Format = adapter.Header is not null ? EdgeAdapter.Extension : adapter.FilePath.EndsWith(OnnxAdapter.Extension, StringComparison.OrdinalIgnoreCase) ? OnnxAdapter.Extension : "PEFT";
-            Config(report, adapter.Config);
+            Config(report, adapter.Config, format is not LoralibFormat);
             report.Kind = "adapter";
             report.Take([.. adapter.Tensors.Values]);
             if (adapter.Header is { } header)
@@ -100,29 +108,31 @@ internal static class Inspector
                 report.Facts.Add(("parentFingerprint", header.ParentFingerprint));
                 report.Facts.Add(("baseFingerprint", header.BaseFingerprint));
             }
-            report.Facts.Add(("modules", adapter.Modules.Count));
+            AdapterReport.Describe(report, adapter, options);
         }
-        if (model is not null)
+        if (model is not null && format is not LoralibFormat)
             Fit(report, path, model);
     }
 
-    // Any tensors may be in it; low-rank pairs make it an adapter.
-    private static void Onnx(InspectReport report, string path, string? model)
+    private static string ContainerOf(AdapterFileFormat format, string path) => format switch
     {
-        using (OnnxAdapter file = OnnxAdapter.Read(path))
-        {
-            report.Kind = "tensors";
-            report.Format = OnnxAdapter.Extension;
-            report.Take([.. file.File.Tensors.Values]);
-            report.Facts.Add(("adapterVersion", file.AdapterVersion));
-            report.Facts.Add(("modelVersion", file.ModelVersion));
-        }
-        using PeftAdapter adapter = PeftAdapter.Open(path);
-        report.Kind = "adapter";
-        report.Facts.Add(("modules", adapter.Modules.Count));
-        report.Facts.Add(("ranks", (IReadOnlyList<string>)[.. adapter.Modules.Keys.Select(adapter.Config.RankOf).Distinct().Order().Select(r => r.ToString(CultureInfo.InvariantCulture))]));
-        if (model is not null)
-            Fit(report, path, model);
+        PeftFormat or PeftBinaryFormat => "PEFT",
+        EdgeFormat or OnnxFormat or GenAiFormat => format.Extension!,
+        GgufFormat => "GGUF adapter",
+        MlxFormat => "MLX",
+        _ => format.Name,
+    };
+
+    // Any tensors may be in it; low-rank pairs make it an adapter.
+    private static void Onnx(InspectReport report, string path)
+    {
+        using OnnxAdapter file = OnnxAdapter.Read(path);
+        report.Kind = "tensors";
+        report.Format = OnnxAdapter.Extension;
+        report.Take([.. file.File.Tensors.Values]);
+        report.Tensors.Clear();
+        report.Facts.Add(("adapterVersion", file.AdapterVersion));
+        report.Facts.Add(("modelVersion", file.ModelVersion));
     }
 
     private static void Fit(InspectReport report, string path, string model)
@@ -190,7 +200,7 @@ internal static class Inspector
             Config(report, path);
     }
 
-    private static void Config(InspectReport report, PeftConfig config)
+    private static void Config(InspectReport report, PeftConfig config, bool hasAlpha = true)
     {
         report.Kind = "adapter config";
         report.Format = report.Format.Length == 0 ? "PEFT" : report.Format;
@@ -199,8 +209,11 @@ internal static class Inspector
         if (config.Rank > 0)
         {
             report.Facts.Add(("rank", config.Rank));
-            report.Facts.Add(("alpha", config.Alpha));
-            report.Facts.Add(("scale", config.Alpha / (config.UseRslora ? Math.Sqrt(config.Rank) : config.Rank)));
+            if (hasAlpha)
+            {
+                report.Facts.Add(("alpha", config.Alpha));
+                report.Facts.Add(("scale", config.Alpha / (config.UseRslora ? Math.Sqrt(config.Rank) : config.Rank)));
+            }
             report.Facts.Add(("rsLora", config.UseRslora));
             report.Facts.Add(("dora", config.UseDora));
         }
@@ -235,12 +248,16 @@ internal static class Inspector
             // Vocabulary-only and bare tensor files may lack it; where it is there, it is a name.
             file.GetString("general.architecture", "");
             report.Kind = adapter ? "adapter" : file.Contains("token_embd.weight") ? "model" : "tensors";
-            foreach ((string key, object value) in file.Metadata.Where(m => m.Value is string or bool or byte or sbyte or short or ushort or int or uint or long or ulong or float or double))
-                report.Facts.Add(("metadata." + key, value is float or double ? Convert.ToDouble(value) : value is byte or sbyte or short or ushort or int or uint or long ? Convert.ToInt64(value) : value));
+            foreach ((string key, object value) in Texts(file))
+                report.Facts.Add(("metadata." + key, value));
         }
         if (report.Kind == "model")
             Model(report, path, report.Format);
     }
+
+    private static IEnumerable<(string Key, object Value)> Texts(GgufFile? file) => file is null ? []
+        : file.Metadata.Where(m => m.Value is string or bool or byte or sbyte or short or ushort or int or uint or long or ulong or float or double)
+            .Select(m => (m.Key, m.Value is float or double ? Convert.ToDouble(m.Value) : m.Value is byte or sbyte or short or ushort or int or uint or long ? Convert.ToInt64(m.Value) : m.Value));
 
     private static void Model(InspectReport report, string path, string format)
     {

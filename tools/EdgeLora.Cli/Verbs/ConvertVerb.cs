@@ -16,6 +16,7 @@ internal static class ConvertVerb
         Option<string?> format = new("--to") { Description = $"Format to write, where the extension does not tell it. Adapters: {AdapterConversion.Targets}.", HelpName = "format" };
         Option<string?> type = new("--type") { Description = $"How tensors are stored: f32, f16 or bf16; a model's matrices in GGUF also {ModelTypes.Gguf.Replace("f32, f16, bf16, ", "")}. Default: as they are; quantised tensors are f32 in a folder.", HelpName = "type" };
         Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once. Without it that is refused." };
+        Option<int?> rank = new("--rank") { Description = "Truncate pairs of a larger rank to this one by their singular values; how much of the change is lost is said.", HelpName = "rank" };
         Option<double?> alpha = new("--alpha") { Description = "alpha of an adapter whose file does not hold it.", HelpName = "number" };
         Option<string?> enable = new("--enable-lora") { Description = "Which parts of loralib's merged layers have pairs, as true,false,true, where the file leaves it open.", HelpName = "parts" };
         Option<string?> model = new("--base")
@@ -30,7 +31,7 @@ internal static class ConvertVerb
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        foreach (Option option in new Option[] { format, type, fold, alpha, enable, model, bare, tokenizer, pre, split, json })
+        foreach (Option option in new Option[] { format, type, fold, rank, alpha, enable, model, bare, tokenizer, pre, split, json })
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -39,6 +40,7 @@ internal static class ConvertVerb
                 To = result.GetValue(format),
                 Type = result.GetValue(type),
                 Fold = result.GetValue(fold),
+                Rank = result.GetValue(rank),
                 Alpha = result.GetValue(alpha),
                 EnableLora = result.GetValue(enable),
                 Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,

@@ -18,6 +18,9 @@ public abstract class AdapterFileFormat
     /// <summary>The file that makes a tree's folder a node of this format; null where a node cannot be of it.</summary>
     public virtual string? NodeFile => null;
 
+    /// <summary>How a pair's scale follows from what a file says.</summary>
+    public virtual string ScaleRule(PeftAdapter adapter) => adapter.Config.UseRslora ? "alpha/sqrt(rank), each module's own" : "alpha/rank, each module's own";
+
     /// <summary>Names of all files that one of a tree's folders may be read from in this format.</summary>
     public virtual IReadOnlyList<string> Files => NodeFile is { } name ? [name] : [];
 

@@ -16,6 +16,9 @@ public sealed class GenAiFormat : AdapterFileFormat
     public override bool Writes => false;
 
     /// <inheritdoc/>
+    public override string ScaleRule(PeftAdapter adapter) => "none: it is in B";
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => HasFile(path);
 
     /// <inheritdoc/>

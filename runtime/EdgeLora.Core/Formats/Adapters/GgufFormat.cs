@@ -25,6 +25,9 @@ public sealed class GgufFormat : AdapterFileFormat
     public override string NodeFile => "adapter.gguf";
 
     /// <inheritdoc/>
+    public override string ScaleRule(PeftAdapter adapter) => "one alpha over each rank; alpha 0 is a scale of 1";
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path)
     {
         if (!HasFile(path))

@@ -18,6 +18,9 @@ public sealed class LoralibFormat : AdapterFileFormat
     public override string Extension => ".bin";
 
     /// <inheritdoc/>
+    public override string ScaleRule(PeftAdapter adapter) => "alpha/rank; alpha is not in the file";
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path)
     {
         if (!File.Exists(path) || Path.GetExtension(path).ToLowerInvariant() is not (".bin" or ".pt" or ".pth"))

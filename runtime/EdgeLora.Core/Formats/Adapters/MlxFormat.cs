@@ -26,6 +26,9 @@ public sealed class MlxFormat : AdapterFileFormat
     public override IReadOnlyList<string> Files { get; } = [PeftConfigReader.FileName, WeightsName];
 
     /// <inheritdoc/>
+    public override string ScaleRule(PeftAdapter adapter) => "one factor for all";
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => File.Exists(Path.Combine(path, WeightsName)) && !File.Exists(Path.Combine(path, PeftAdapter.WeightsName)) && !File.Exists(Path.Combine(path, PeftAdapter.BinaryName));
 
     /// <inheritdoc/>
@@ -179,7 +182,7 @@ public sealed class MlxFormat : AdapterFileFormat
         return PeftAdapter.From(path, config, new(path, tensors, new Dictionary<string, string>(), [new TensorFileOwner(file)]));
     }
 
-        private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     // mlx-lm's GPT-2 calls its model "model", not "transformer".
     private static string FromMlx(string module) => module.StartsWith(Prefix, StringComparison.Ordinal) || module is "model.wte" or "model.wpe" ? Gpt2 + module["model.".Length..] : module;
