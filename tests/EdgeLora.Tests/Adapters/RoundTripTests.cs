@@ -43,6 +43,24 @@ public sealed class RoundTripTests : IDisposable
             Assert.True(held >= 2, $"only {held} formats hold it");
     }
 
+    [Theory, InlineData("lora_mlp"), InlineData("lora_mlp_modules_to_save"), InlineData("lora_conv2d"), InlineData("lora_emb_conv1d")]
+    public void PEFT_s_own_regression_files_go_through_too(string name)
+    {
+        string root = SharedFolder.Require("data/lora-adapters/peft-tiny-regression"), folder = Directory.CreateTempSubdirectory("edgelora-tiny-").FullName;
+        try
+        {
+            foreach (string file in new[] { "adapter_config.json", "adapter_model.bin" })
+                File.Copy(Path.Combine(root, $"{name}_0.6.1_{file}"), Path.Combine(folder, file));
+            using PeftAdapter source = PeftAdapter.Open(folder);
+            Assert.Equal("peft_bin", source.Format!.Name);
+            Assert.True(s_formats.Count(f => Check(source, AdapterFormats.Named(f)!, new() { Fold = true })) >= 3);
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+    }
+
     // Methods that are no pairs: how they are held is their own tests' business.
     private static readonly string[] s_methods = ["ia3", "loha", "lokr", "vera", "oft", "adalora", "prompt", "ptuning", "prefix", "experts"];
 

@@ -30,6 +30,8 @@ internal static class AdapterConversion
             Fold = request.Fold,
             Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
         };
+        if (request.Alpha is { } alpha && !double.IsFinite(alpha))
+            throw new UsageException($"--alpha {alpha}: expected a finite number");
         if (request.Rank is < 1)
             throw new UsageException($"--rank {request.Rank}: expected 1 or more");
         using PeftAdapter source = AdapterFormats.Read(request.Source, options);

@@ -156,6 +156,8 @@ public sealed class GgufFormat : AdapterFileFormat
                 refusals.Add($"{pair.Module}: GGUF has no name for it in {architecture}");
             else if (pair.IsEmbedding != (name == Table))
                 refusals.Add($"{pair.Module}: {name} is {(pair.IsEmbedding ? "no table of tokens" : "a table of tokens")}");
+            else if (pair.IsEmbedding && options.Base is { } tied && TableNames.IsTied(tied))
+                refusals.Add($"{pair.Module}: the base's head is tied to it, and llama.cpp takes no pair on a table that is a head too");
             else if (options.Base is { } model && GgufRows.Fault(architecture, pair, model) is { } fault)
                 refusals.Add(fault);
         }
@@ -190,7 +192,10 @@ public sealed class GgufFormat : AdapterFileFormat
                 if (!complete.Add(module))
                     complete.Remove(module);
                 PeftPart part = (stem == Table, isA) switch { (false, true) => PeftPart.A, (false, false) => PeftPart.B, (true, true) => PeftPart.EmbeddingA, _ => PeftPart.EmbeddingB };
-                Tensor tensor = Widened(file.Tensor(info.Name));
+                Tensor tensor = file.Tensor(info.Name);
+                if (tensor.Type is DType.I8 or DType.I16 or DType.I32 or DType.I64)
+                    faults.Add($"{info.Name}: is {tensor.Type}, expected numbers with a fraction");
+                tensor = Widened(tensor);
                 tensor = part == PeftPart.EmbeddingA ? tensor.Transposed() : tensor;
                 string peft = PeftAdapter.NameOf(new(), module, part);
                 tensors[peft] = tensor.View(peft, tensor.Shape);
@@ -205,8 +210,9 @@ public sealed class GgufFormat : AdapterFileFormat
         return tensors;
     }
 
-    // Quantised pairs are widened: nothing else computes with them.
-    private static Tensor Widened(Tensor tensor) => tensor.Type is DType.F32 or DType.F16 or DType.BF16 or DType.F64 ? tensor : Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats());
+    // Quantised pairs are widened each time they are read: nothing computes with them as they are.
+    private static Tensor Widened(Tensor tensor) => tensor.Type is DType.F32 or DType.F16 or DType.BF16 or DType.F64 ? tensor
+        : new(tensor.Name, DType.F32, tensor.Shape, new ComputedStorage(DType.F32.Bytes(tensor.Shape.Elements), () => Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats())));
 
     private static int[]? ReadTokens(GgufFile file)
     {

@@ -7,6 +7,7 @@ namespace EdgeLora.Core;
 public sealed class LoralibFormat : AdapterFileFormat
 {
     private const string EndA = ".lora_A", EndB = ".lora_B", Weight = ".weight", Bias = ".bias";
+    private const int MostParts = 16;
 
     /// <inheritdoc/>
     public override string Name => "loralib";
@@ -142,7 +143,7 @@ public sealed class LoralibFormat : AdapterFileFormat
     // A whole pair as it stands; a MergedLinear's as one pair whose B has a block for each enabled part, and zeros elsewhere.
     private static (Tensor A, Tensor B, int Groups)? Pair(string module, Tensor a, Tensor b, AdapterOptions options, FaultList faults)
     {
-        if (a.Shape.Rank != 2 || b.Shape.Rank != 2 || a.Shape.Elements == 0 || b.Shape.Elements == 0 || a.Shape[0] % b.Shape[1] != 0)
+        if (a.Shape.Rank != 2 || b.Shape.Rank != 2 || a.Shape.Elements == 0 || b.Shape.Elements == 0 || a.Shape[0] % b.Shape[1] != 0 || a.Shape[0] / b.Shape[1] > MostParts)
         {
             faults.Add($"{module}: expected {EndA[1..]} [rank, inputs] and {EndB[1..]} [outputs, rank], found {a.Shape} and {b.Shape}");
             return null;

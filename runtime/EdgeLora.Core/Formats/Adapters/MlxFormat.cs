@@ -112,6 +112,8 @@ public sealed class MlxFormat : AdapterFileFormat
                 faults.Add($"{name}: expected a name that ends in {EndA}, {EndB} or {EndM}");
             else if (config.Fault(name[..^ending.Length]) is { } fault)
                 faults.Add(fault);
+            else if (tensor.Type is not (DType.F32 or DType.F16 or DType.BF16 or DType.F64))
+                faults.Add($"{name}: is {tensor.Type}: expected F32, F16 or BF16");
             else if (ending == EndM)
             {
                 if (!config.IsDora || table)
