@@ -47,4 +47,13 @@ public sealed class InspectAdapterTests
         Assert.Contains(gguf.GetProperty("reasons").EnumerateArray(), r => r.GetString()!.Contains("give the base (--base)", StringComparison.Ordinal));
         Assert.Contains("gguf               refused      adapter_config.json: use_dora: a GGUF adapter cannot hold it", Command.Run("inspect", SharedFolder.Require("fixtures/conversions/dora/peft")));
     }
+
+    [Fact]
+    public void A_tree_is_a_base_too()
+    {
+        string tree = Path.Combine(SharedFolder.Repository, "adapters", "nano");
+        JsonElement report = JsonDocument.Parse(Command.Run("inspect", Path.Combine(tree, "restaurant"), "--base", tree, "--json")).RootElement;
+        Assert.True(report.GetProperty("fits").GetBoolean());
+        Assert.Contains(report.GetProperty("convertsTo").EnumerateArray(), c => c.GetProperty("format").GetString() == "gguf" && c.GetProperty("verdict").GetString() == "exact");
+    }
 }

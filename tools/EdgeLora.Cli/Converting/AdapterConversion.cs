@@ -90,6 +90,12 @@ internal static class AdapterConversion
     /// <summary>What formats may have to know of a model folder, tree or .gguf file.</summary>
     public static AdapterBase BaseOf(string path)
     {
+        if (Directory.Exists(path) && !File.Exists(Path.Combine(path, "config.json")))
+        {
+            // A tree says where its base is.
+            using EdgeHost host = EdgeHost.Open(path, new EdgeHostOptions { Device = "reference", Adapters = [] });
+            path = host.Model.Checkpoint.Path;
+        }
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
         return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D);
     }

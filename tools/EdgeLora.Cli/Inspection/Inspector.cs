@@ -91,7 +91,7 @@ internal static class Inspector
     private static void Adapter(InspectReport report, string path, string? model, AdapterFileFormat format)
     {
         report.Kind = "adapter";
-        report.Format = ContainerOf(format, path);
+        report.Format = ContainerOf(format);
         using (GgufFile? file = format is GgufFormat && File.Exists(path) ? GgufFile.Open(path) : null)
             foreach ((string key, object value) in Texts(file))
                 report.Facts.Add(("metadata." + key, value));
@@ -101,6 +101,7 @@ internal static class Inspector
         {
             Config(report, adapter.Config, format is not LoralibFormat);
             report.Kind = "adapter";
+            report.Tensors.Clear();
             report.Take([.. adapter.Tensors.Values]);
             if (adapter.Header is { } header)
             {
@@ -114,7 +115,7 @@ internal static class Inspector
             Fit(report, path, model);
     }
 
-    private static string ContainerOf(AdapterFileFormat format, string path) => format switch
+    private static string ContainerOf(AdapterFileFormat format) => format switch
     {
         PeftFormat or PeftBinaryFormat => "PEFT",
         EdgeFormat or OnnxFormat or GenAiFormat => format.Extension!,
@@ -130,7 +131,6 @@ internal static class Inspector
         report.Kind = "tensors";
         report.Format = OnnxAdapter.Extension;
         report.Take([.. file.File.Tensors.Values]);
-        report.Tensors.Clear();
         report.Facts.Add(("adapterVersion", file.AdapterVersion));
         report.Facts.Add(("modelVersion", file.ModelVersion));
     }
