@@ -7,7 +7,7 @@ public static class GgufRows
 
     /// <summary>Whether a module's rows stand in another order in GGUF than in a checkpoint.</summary>
     public static bool AreMoved(string architecture, string module) =>
-        GgufNames.PermutesQueryKeyRows(architecture) && (module.EndsWith(Query, StringComparison.Ordinal) || module.EndsWith(Key, StringComparison.Ordinal));
+        AreFused(architecture, module) || GgufNames.PermutesQueryKeyRows(architecture) && (module.EndsWith(Query, StringComparison.Ordinal) || module.EndsWith(Key, StringComparison.Ordinal));
 
     /// <summary>
     /// The same adapter with rows in the checkpoint's order. Takes ownership of <paramref name="adapter"/>, also when it throws <see cref="ModelFileException"/>: for another architecture than
