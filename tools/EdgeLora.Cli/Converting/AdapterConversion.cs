@@ -90,7 +90,12 @@ internal static class AdapterConversion
     /// <summary>What formats may have to know of a model folder, tree or .gguf file.</summary>
     public static AdapterBase BaseOf(string path)
     {
-        if (Directory.Exists(path) && !File.Exists(Path.Combine(path, "config.json")))
+        string inside = Path.Combine(path, "base"), gguf = inside + ".gguf";
+        if (File.Exists(Path.Combine(inside, "config.json")) || File.Exists(gguf))
+        {
+            path = File.Exists(gguf) ? gguf : inside;
+        }
+        else if (File.Exists(inside + ".json"))
         {
             // A tree says where its base is.
             using EdgeHost host = EdgeHost.Open(path, new EdgeHostOptions { Device = "reference", Adapters = [] });
