@@ -1,7 +1,9 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Unicode;
 
 namespace EdgeLora.Core;
 
@@ -65,7 +67,19 @@ internal sealed class GgufCursor(string path, TensorStorage storage)
     }
 
     // Token lists hold broken UTF-8 in the wild: such bytes become U+FFFD.
-    private string Text() => Count("bytes of text", 1) is int length and > 0 ? Encoding.UTF8.GetString(Take(length)) : "";
+    // Bytes that are no UTF-8 become U+FFFD. Encoding.GetString does so too, but allocates for every one of them.
+    private string Text()
+    {
+        int length = Count("bytes of text", 1);
+        if (length == 0)
+            return "";
+        ReadOnlySpan<byte> bytes = Take(length);
+        char[] characters = ArrayPool<char>.Shared.Rent(bytes.Length);
+        Utf8.ToUtf16(bytes, characters, out _, out int written);
+        string text = new(characters, 0, written);
+        ArrayPool<char>.Shared.Return(characters);
+        return text;
+    }
 
     private bool Bool() => U8() switch
     {
