@@ -23,7 +23,7 @@ internal static class RandomModel
         File.WriteAllText(Path.Combine(folder, "config.json"), shape.Config(type));
     }
 
-    /// <summary>A base as GGUF: matrices and table of <paramref name="type"/>, gains in F32.</summary>
+    /// <summary>A base as GGUF: matrices and table of <paramref name="type"/>, gains in F32. Rows that are no whole blocks of Q4_K or Q6_K are Q5_0 or Q8_0, as llama.cpp has them.</summary>
     public static void WriteGguf(string path, LlamaShape shape, DType type)
     {
         WeightPlan plan = Plan(shape, DType.F32);
@@ -43,7 +43,7 @@ internal static class RandomModel
             // llama.cpp opens no file without: there is none.
             ["tokenizer.ggml.model"] = "no_vocab",
         };
-        GgufFile.Write(path, metadata, [.. plan.Weights.Select((w, i) => Random(GgufNames.ToGguf(architecture, w.Name)!, w.Shape, w.Role == WeightRole.Gain ? DType.F32 : type, i, w.Role == WeightRole.Gain))]);
+        GgufFile.Write(path, metadata, [.. plan.Weights.Select((w, i) => Random(GgufNames.ToGguf(architecture, w.Name)!, w.Shape, w.Role == WeightRole.Gain ? DType.F32 : Fitting(type, w.Shape), i, w.Role == WeightRole.Gain))]);
     }
 
     /// <summary>A tensor of a variance that keeps activations near 1, or of ones. Its numbers are made when its bytes are asked for.</summary>
@@ -57,6 +57,8 @@ internal static class RandomModel
             values[i] = ones ? 1 : (float)((random.NextDouble() - 0.5) * scale);
         return QuantBlocks.ToTensor(name, type, shape, values);
     }));
+
+    private static DType Fitting(DType type, Shape shape) => shape.Columns % type.BlockSize() == 0 ? type : type == DType.Q4_K ? DType.Q5_0 : DType.Q8_0;
 
     private static WeightPlan Plan(LlamaShape shape, DType type) => WeightPlan.Of(HfConfig.Parse(shape.Name, System.Text.Encoding.UTF8.GetBytes(shape.Config(type))));
 }

@@ -12,7 +12,7 @@ namespace EdgeLora.Cli.Verbs;
 /// <summary><c>bench</c>: how fast models and adapters are on the devices here.</summary>
 internal static class BenchVerb
 {
-    private static readonly DType[] s_types = [DType.F32, DType.BF16, DType.F16, DType.Q8_0, DType.Q4_0];
+    private static readonly DType[] s_types = [DType.F32, DType.BF16, DType.F16, DType.Q8_0, DType.Q4_0, DType.Q4_K, DType.Q6_K];
     private static readonly DType[] s_adapterTypes = [DType.F32, DType.BF16, DType.F16];
 
     /// <summary>Whether a command line names this verb.</summary>
@@ -33,7 +33,7 @@ internal static class BenchVerb
         Option<int> threads = new("--threads") { Description = "Threads of the CPU device; 0: one a core. Default: 0.", HelpName = "count" };
         Option<string?> model = new("--model") { Description = "A model or a tree, measured under random adapters and, of a tree, at up to eight of its own nodes. Default: none.", HelpName = "folder" };
         Option<string?> shape = new("--shape") { Description = $"A random model of a standard shape: {Names(LlamaShape.Standard.Select(s => s.Name))}. Default: 135m; with --quick 15m.", HelpName = "shape" };
-        Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0.", HelpName = "type" };
+        Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0. Of q4_k and q6_k, matrices whose rows are no multiple of 256 are q5_0 and q8_0, as llama.cpp has them.", HelpName = "type" };
         Option<string> adapterType = new("--adapter-type") { Description = $"How the random adapters are stored, in their files and in memory: {Names(s_adapterTypes.Select(Name))}. Default: f32.", DefaultValueFactory = _ => "f32", HelpName = "type" };
         Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
         Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least, however long they take. Default: 60; with --quick 8, and no more than 22 with the warm-up.", HelpName = "seconds" };
