@@ -98,10 +98,16 @@ public sealed class ClassifierHost : IDisposable
         Model.Backend.Dispose();
     }
 
+    // Of the formats only PEFT's and .elora name a task; MLX has a file of the same name with other fields.
     private static bool IsOfClasses(string adapter)
     {
-        string file = Path.Combine(HubCache.Resolve(adapter), PeftConfigReader.FileName);
-        return File.Exists(file) && PeftConfigReader.Parse(file, SafeJson.ReadBytes(file)).TaskType == "SEQ_CLS";
+        string place = HubCache.Resolve(adapter), file = Path.Combine(place, PeftConfigReader.FileName);
+        if (AdapterFormats.Find(place) is EdgeFormat)
+        {
+            using PeftAdapter opened = PeftAdapter.Open(place);
+            return opened.Config.TaskType == "SEQ_CLS";
+        }
+        return AdapterFormats.Find(place) is PeftFormat or PeftBinaryFormat && PeftConfigReader.Parse(file, SafeJson.ReadBytes(file)).TaskType == "SEQ_CLS";
     }
 
     private static int? ClassesOf(AdapterTree tree)
