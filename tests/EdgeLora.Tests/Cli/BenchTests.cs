@@ -168,7 +168,7 @@ public sealed class BenchTests : IDisposable
 
     [Theory]
     [InlineData("--shape 7b", "7b", "15m, 135m, 0.5b, 1b")]
-    [InlineData("--type q4_k", "q4_k", "f32, bf16, f16, q8_0, q4_0")]
+    [InlineData("--type q3_k", "q3_k", "f32, bf16, f16, q8_0, q4_0, q4_k, q6_k")]
     [InlineData("--adapter-type q8_0", "q8_0", "f32, bf16, f16")]
     [InlineData("--device abacus", "abacus", "vulkan:N")]
     [InlineData("--device cpu,abacus", "abacus", "vulkan:N")]
