@@ -1,3 +1,5 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using EdgeLora.Core;
 
@@ -35,22 +37,30 @@ internal sealed class AdapterTensors(FaultList faults)
     }
 
     // An exponent of all ones is NaN or infinity in every IEEE type.
-    private static long FirstNotFinite(Tensor tensor)
+    private static long FirstNotFinite(Tensor tensor) => tensor.Type switch
     {
-        ReadOnlySpan<byte> bytes = tensor.Bytes;
-        if (tensor.Type == DType.F32)
+        DType.F32 => FirstWithAllOf(MemoryMarshal.Cast<byte, uint>(tensor.Bytes), 0x7F800000u),
+        DType.F16 => FirstWithAllOf(MemoryMarshal.Cast<byte, ushort>(tensor.Bytes), (ushort)0x7C00),
+        _ => FirstWithAllOf(MemoryMarshal.Cast<byte, ushort>(tensor.Bytes), (ushort)0x7F80),
+    };
+
+    // By runs of four vectors: nearly every tensor is clean, and where one is not its run is looked through again.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static long FirstWithAllOf<T>(ReadOnlySpan<T> values, T bits)
+        where T : unmanaged, IBinaryInteger<T>
+    {
+        Vector<T> mask = new(bits);
+        int run = 4 * Vector<T>.Count, at = 0;
+        for (; at <= values.Length - run; at += run)
         {
-            ReadOnlySpan<uint> values = MemoryMarshal.Cast<byte, uint>(bytes);
-            for (int i = 0; i < values.Length; i++)
-                if ((values[i] & 0x7F800000) == 0x7F800000)
-                    return i;
-            return -1;
+            ReadOnlySpan<Vector<T>> vectors = MemoryMarshal.Cast<T, Vector<T>>(values.Slice(at, run));
+            Vector<T> found = Vector.Equals(vectors[0] & mask, mask) | Vector.Equals(vectors[1] & mask, mask) | Vector.Equals(vectors[2] & mask, mask) | Vector.Equals(vectors[3] & mask, mask);
+            if (found != Vector<T>.Zero)
+                break;
         }
-        uint mask = tensor.Type == DType.F16 ? 0x7C00u : 0x7F80u;
-        ReadOnlySpan<ushort> halves = MemoryMarshal.Cast<byte, ushort>(bytes);
-        for (int i = 0; i < halves.Length; i++)
-            if ((halves[i] & mask) == mask)
-                return i;
+        for (; at < values.Length; at++)
+            if ((values[at] & bits) == bits)
+                return at;
         return -1;
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using EdgeLora.Core;
 using EdgeLora.Models;
 using Xunit;
@@ -30,6 +31,32 @@ public sealed class AdapterFitTests
                 Assert.Contains($"{module.Name}.", refusal.Message, StringComparison.Ordinal);
                 Assert.Contains(name, refusal.Message, StringComparison.Ordinal);
             }
+    }
+
+    [Theory]
+    [InlineData(DType.F32, 0x7F800000u), InlineData(DType.F32, 0xFFC00001u), InlineData(DType.F16, 0x7C00u), InlineData(DType.F16, 0xFE01u), InlineData(DType.BF16, 0x7F80u), InlineData(DType.BF16, 0xFFC1u)]
+    public void The_first_element_that_is_no_finite_number_is_found_wherever_it_is(DType type, uint bits)
+    {
+        const int Count = 301;
+        // The largest finite number everywhere else: an exponent one short of the mark.
+        uint largest = type switch { DType.F32 => 0x7F7FFFFFu, DType.F16 => 0x7BFFu, _ => 0x7F7Fu };
+        for (int at = -1; at < Count; at++)
+        {
+            ArrayStorage storage = new((int)type.Bytes(Count));
+            for (int i = 0; i < Count; i++)
+            {
+                uint value = at >= 0 && i >= at && (i == at || i % 7 == 0) ? bits : largest;
+                if (type == DType.F32)
+                    MemoryMarshal.Cast<byte, uint>(storage.Writable)[i] = value;
+                else
+                    MemoryMarshal.Cast<byte, ushort>(storage.Writable)[i] = (ushort)value;
+            }
+            FaultList faults = new("file");
+            Tensor? taken = new AdapterTensors(faults).Take(new Tensor("t", type, new Shape(Count), storage), "label", new Shape(Count));
+            Assert.Equal(at < 0, taken is not null);
+            if (at >= 0)
+                Assert.Equal($"label: element {at} is NaN or infinite", Assert.Single(Assert.Throws<ModelFileException>(faults.ThrowIfAny).Faults));
+        }
     }
 
     [Theory, MemberData(nameof(Forms))]
