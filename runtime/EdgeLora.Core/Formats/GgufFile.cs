@@ -149,23 +149,40 @@ public sealed class GgufFile : IDisposable
         }
     }
 
+    /// <summary>Part <paramref name="part"/> of the tensor along its first axis, which the result lacks. Throws <see cref="ModelFileException"/> as <see cref="Tensor(string)"/> does.</summary>
+    public Tensor Part(string name, int part)
+    {
+        if (!_infos.TryGetValue(name, out GgufTensorInfo? info))
+            throw new ModelFileException(FilePath, $"tensor '{name}' is missing");
+        if (Unreadable(info) is { } fault)
+            throw new ModelFileException(FilePath, fault);
+        Shape shape = new(info.Shape.Dimensions[1..]);
+        if (part < 0 || part >= info.Shape[0])
+            throw new ModelFileException(FilePath, $"tensor '{name}': has {info.Shape[0]} parts, not {part + 1}");
+        GgufPiece piece = _pieces[info.Piece];
+        // Never the whole: a stack may be too large for one tensor.
+        return piece.BigEndian ? Tensor(name).Slice(name, part, 1).View(name, shape) : new(name, info.Type.Type!.Value, shape, piece.Storage, info.FileOffset + part * info.Type.Type.Value.Bytes(shape.Elements));
+    }
+
     /// <summary>
     /// Tensors and the string metadata. The result shares this file's mapping. Throws <see cref="ModelFileException"/> naming every tensor of a type that is not read.
     /// </summary>
-    /// <param name="rename">The name under which a tensor is listed, or null to leave it out; by default all keep theirs.</param>
-    public TensorFile ToTensorFile(Func<string, string?>? rename = null)
+    /// <param name="select">The tensors under the names in which one of the file is listed, none to leave it out; by default all are as they are.</param>
+    public TensorFile ToTensorFile(Func<GgufTensorInfo, IEnumerable<Tensor>>? select = null)
     {
         Dictionary<string, Tensor> tensors = [];
         List<string> faults = [];
         foreach (GgufTensorInfo info in TensorInfos)
-        {
-            if ((rename is null ? info.Name : rename(info.Name)) is not { } name)
-                continue;
-            if (Unreadable(info) is { } fault)
-                faults.Add(fault);
-            else if (!tensors.TryAdd(name, Tensor(info.Name).View(name, info.Shape)))
-                faults.Add($"tensor '{info.Name}': another one is {name} too");
-        }
+            try
+            {
+                foreach (Tensor tensor in select?.Invoke(info) ?? [Tensor(info.Name)])
+                    if (!tensors.TryAdd(tensor.Name, tensor))
+                        faults.Add($"tensor '{info.Name}': another one is {tensor.Name} too");
+            }
+            catch (ModelFileException e)
+            {
+                faults.AddRange(e.Faults);
+            }
         if (faults.Count > 0)
             throw new ModelFileException(FilePath, faults);
         Dictionary<string, string> texts = [];

@@ -15,7 +15,18 @@ public static class GgufNames
             ("attn_norm", "input_layernorm"), ("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"), ("attn_v", "self_attn.v_proj"), ("attn_output", "self_attn.o_proj"),
             ("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm"),
             ("ffn_norm", "post_attention_layernorm"), ("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj"), ("ffn_down", "mlp.down_proj"),
+            // Mixtral is a llama too.
+            ("ffn_gate_inp", "block_sparse_moe.gate"),
         ]);
+
+    private static readonly Family s_qwenMoe = s_llama with
+    {
+        Layer =
+        [
+            .. s_llama.Layer[..^1], ("ffn_gate_inp", "mlp.gate"), ("ffn_gate_inp_shexp", "mlp.shared_expert_gate"),
+            ("ffn_gate_shexp", "mlp.shared_expert.gate_proj"), ("ffn_up_shexp", "mlp.shared_expert.up_proj"), ("ffn_down_shexp", "mlp.shared_expert.down_proj"),
+        ],
+    };
 
     private static readonly (string, string)[] s_attention =
         [("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"), ("attn_v", "self_attn.v_proj"), ("attn_output", "self_attn.o_proj"), ("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm")];
@@ -57,11 +68,11 @@ public static class GgufNames
             ("ffn_norm", "post_attention_layernorm"), ("ffn_up", "mlp.dense_h_to_4h"), ("ffn_down", "mlp.dense_4h_to_h"),
         ]);
 
-    // Where there are two norms, attn_norm is the feed-forward's, ln_mlp: the architecture knows.
+    // Where there are two norms, attn_norm is the feed-forward's, ln_mlp: the checkpoint knows.
     private static readonly Family s_falcon = new("transformer.h.",
         [("token_embd", "transformer.word_embeddings"), ("output_norm", "transformer.ln_f"), ("output", "lm_head")],
         [
-            ("attn_norm", "input_layernorm"), ("attn_norm_2", "ln_attn"), ("attn_qkv", "self_attention.query_key_value"), ("attn_output", "self_attention.dense"),
+            ("attn_norm", "input_layernorm"), ("attn_norm", "ln_mlp"), ("attn_norm_2", "ln_attn"), ("attn_qkv", "self_attention.query_key_value"), ("attn_output", "self_attention.dense"),
             ("ffn_up", "mlp.dense_h_to_4h"), ("ffn_down", "mlp.dense_4h_to_h"),
         ]);
 
@@ -77,6 +88,9 @@ public static class GgufNames
         ["llama"] = s_llama,
         ["qwen2"] = s_llama,
         ["qwen3"] = s_llama,
+        ["smollm3"] = s_llama,
+        ["qwen2moe"] = s_qwenMoe,
+        ["qwen3moe"] = s_qwenMoe,
         ["gpt2"] = s_gpt2,
         ["granite"] = s_llama,
         ["command-r"] = s_llama,
@@ -90,19 +104,19 @@ public static class GgufNames
         ["falcon"] = s_falcon,
     };
 
-    private static readonly (string Architecture, string ModelType)[] s_otherwise = [("gemma3", "gemma3_text"), ("gptneox", "gpt_neox"), ("command-r", "cohere")];
+    private static readonly (string Architecture, string ModelType)[] s_otherwise = [("gemma3", "gemma3_text"), ("gptneox", "gpt_neox"), ("command-r", "cohere"), ("qwen2moe", "qwen2_moe"), ("qwen3moe", "qwen3_moe")];
 
     /// <summary>Architectures whose names are known: the values of <c>general.architecture</c>.</summary>
     public static IReadOnlyList<string> Architectures { get; } = [.. s_families.Keys];
 
-    /// <summary>The architecture of a Hugging Face model type: <c>mistral</c> is <c>llama</c>; most are spelled alike.</summary>
-    public static string ArchitectureOf(string modelType) => modelType is "mistral" ? "llama" : Array.Find(s_otherwise, o => o.ModelType == modelType).Architecture ?? modelType;
+    /// <summary>The architecture of a Hugging Face model type: <c>mistral</c> and <c>mixtral</c> are <c>llama</c>; most are spelled alike.</summary>
+    public static string ArchitectureOf(string modelType) => modelType is "mistral" or "mixtral" ? "llama" : Array.Find(s_otherwise, o => o.ModelType == modelType).Architecture ?? modelType;
 
     /// <summary>The Hugging Face model type of an architecture.</summary>
     public static string ModelTypeOf(string architecture) => Array.Find(s_otherwise, o => o.Architecture == architecture).ModelType ?? architecture;
 
     /// <summary>Whether the rows of q and k are stored as <see cref="QueryKeyPermutation.ToAdjacent"/> orders them.</summary>
-    public static bool PermutesQueryKeyRows(string architecture) => architecture is "llama" or "granite";
+    public static bool PermutesQueryKeyRows(string architecture) => architecture is "llama" or "granite" or "smollm3";
 
     /// <summary>Whether fused q, k and v, which a checkpoint has head by head, are stored as all q, all k, all v.</summary>
     public static bool SplitsQueryKeyValue(string architecture) => architecture is "gptneox" or "falcon";

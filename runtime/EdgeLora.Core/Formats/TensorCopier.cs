@@ -33,7 +33,12 @@ internal sealed class TensorCopier : IDisposable
     {
         if (tensor.Fault is { } fault)
             throw new ArgumentException(fault);
-        Tensor source = tensor.Turned ? Turn(tensor.Source) : tensor.Source.Held();
+        foreach (Tensor part in tensor.Parts ?? [tensor.Source])
+            Write(tensor, tensor.Turned ? Turn(part) : part.Held());
+    }
+
+    private void Write(TensorOutput tensor, Tensor source)
+    {
         // Whole rows where they are put in order; else whole blocks of every type.
         int unit = tensor.RowOrder is null ? 256 : WidthOf(tensor), step = Math.Max(1, PieceElements / unit) * unit;
         long elements = source.Shape.Elements;
@@ -117,7 +122,7 @@ internal sealed class TensorCopier : IDisposable
             int stored = (int)source.Type.Bytes(count);
             if (Bytes.Length < Length)
                 Bytes = new byte[Length];
-            if (source.Type == tensor.Type)
+            if (source.Type == tensor.Type && !tensor.Recomputes)
             {
                 Read(copier, tensor, source, first, Bytes.AsSpan(0, stored));
                 return;
@@ -129,6 +134,9 @@ internal sealed class TensorCopier : IDisposable
             Read(copier, tensor, source, first, _stored.AsSpan(0, stored));
             Span<float> values = _values.AsSpan(0, count);
             Dequantize.ToFloats(source.Type, _stored.AsSpan(0, stored), values);
+            if (tensor.Recomputes)
+                foreach (ref float value in values)
+                    value = (value + tensor.Shift) * tensor.Scale;
             try
             {
                 QuantBlocks.FromFloats(tensor.Type, values, Bytes.AsSpan(0, Length));

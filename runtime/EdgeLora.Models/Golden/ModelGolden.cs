@@ -2,19 +2,25 @@ using EdgeLora.Core;
 
 namespace EdgeLora.Models;
 
-/// <summary>Compares a model folder that has an expected.safetensors with its reference: logits, hidden states, frequencies, greedy tokens; of an encoder as <see cref="EncoderGolden"/> does.</summary>
+/// <summary>Compares a model with its reference, an expected.safetensors in its folder or beside its file: logits, hidden states, frequencies, greedy tokens; of an encoder as <see cref="EncoderGolden"/> does.</summary>
 public static class ModelGolden
 {
     /// <summary>Relative tolerance of an F32 engine against F64 references.</summary>
     public const double Tolerance = 2e-5;
 
-    /// <summary>Runs every prompt of <c>expected.safetensors</c> on the bare base.</summary>
-    public static IReadOnlyList<GoldenError> Verify(string folder, IComputeBackend backend)
+    /// <summary>Where the reference of a model folder or .gguf file lies unless another file is named.</summary>
+    public static string ExpectedOf(string model) => Path.Combine(Directory.Exists(model) ? model : Path.GetDirectoryName(Path.GetFullPath(model))!, "expected.safetensors");
+
+    /// <summary>Runs every prompt of the reference on the bare base.</summary>
+    /// <param name="path">A model folder, or a .gguf file.</param>
+    /// <param name="backend">Where it runs.</param>
+    /// <param name="reference">The reference's file; null: <see cref="ExpectedOf"/>. An encoder has its own.</param>
+    public static IReadOnlyList<GoldenError> Verify(string path, IComputeBackend backend, string? reference = null)
     {
-        if (EncoderRegistry.Knows(HfConfig.Read(folder)))
-            return EncoderGolden.Verify(folder, backend);
-        using TensorFile expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
-        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.OpenFolder(folder), backend);
+        if (Directory.Exists(path) && EncoderRegistry.Knows(HfConfig.Read(path)))
+            return EncoderGolden.Verify(path, backend);
+        using TensorFile expected = Safetensors.Open(reference ?? ExpectedOf(path));
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.Open(path), backend);
         List<GoldenError> errors = [];
         for (int n = 0; expected.Tensors.TryGetValue($"prompt.{n}.input_ids", out Tensor? ids); n++)
             errors.AddRange(VerifyPrompt(model, expected, $"prompt.{n}.", Array.ConvertAll(ids.ToInts(), x => (int)x)));

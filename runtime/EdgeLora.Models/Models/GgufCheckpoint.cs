@@ -5,12 +5,16 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>
-/// A GGUF base seen as a Hugging Face checkpoint: its config in Hugging Face spelling and its tensors under Hugging Face names, still mapped. Weights are not
+/// A GGUF base seen as a Hugging Face checkpoint: its config in Hugging Face spelling and its tensors under Hugging Face names, still mapped; stacked ones part by part. Weights are not
 /// rearranged; what differs in layout is said by <see cref="RotatesAdjacentPairs"/>, <see cref="PermutesQueryKeyRows"/> and <see cref="StoresConv1DAsLinear"/>.
 /// </summary>
 public sealed class GgufCheckpoint
 {
+    // Parts of one stack: the tables of real models have at most 512 experts.
+    private const int MostParts = 4096;
+
     private readonly Dictionary<string, string> _names = [];
+    private readonly Dictionary<string, string[]> _listed = [];
 
     /// <summary>Reads the metadata of <paramref name="file"/>, which stays the caller's. Throws <see cref="ModelFileException"/> naming the key at fault.</summary>
     public GgufCheckpoint(GgufFile file)
@@ -25,10 +29,14 @@ public sealed class GgufCheckpoint
         Config = HfConfig.Parse(file.FilePath, System.Text.Encoding.UTF8.GetBytes(ConfigJson.ToJsonString()));
         List<string> unmapped = [];
         foreach (GgufTensorInfo info in file.TensorInfos)
-            if (GgufNames.ToHuggingFace(Architecture, info.Name) is { } name)
+        {
+            string[] names = NamesOf(info);
+            _listed[info.Name] = names;
+            foreach (string name in names)
                 _names.TryAdd(name, info.Name);
-            else if (info.Name is not ("rope_freqs.weight" or "rope_factors_long.weight" or "rope_factors_short.weight"))
+            if (names.Length == 0 && info.Name is not ("rope_freqs.weight" or "rope_factors_long.weight" or "rope_factors_short.weight"))
                 unmapped.Add(info.Name);
+        }
         UnmappedTensors = unmapped;
     }
 
@@ -88,10 +96,45 @@ public sealed class GgufCheckpoint
     {
         if (!_names.TryGetValue(name, out string? stored))
             throw new ModelFileException(File.FilePath, $"tensor '{GgufNames.ToGguf(Architecture, name) ?? name}' ({name}) is missing");
-        Tensor tensor = File.Tensor(stored);
-        return tensor.View(name, tensor.Shape);
+        return Listed(stored).First(t => t.Name == name);
     }
 
     /// <summary>Every mapped tensor under its Hugging Face name. Disposing it unmaps the file. Throws <see cref="ModelFileException"/> with every tensor whose type is not read.</summary>
-    public TensorFile ToTensorFile() => File.ToTensorFile(name => GgufNames.ToHuggingFace(Architecture, name));
+    public TensorFile ToTensorFile() => File.ToTensorFile(info => Listed(info.Name));
+
+    /// <summary>The Hugging Face names of one of the file's tensors: none, its own, or those of the parts of a stack.</summary>
+    public IReadOnlyList<string> NamesIn(string stored) => _listed[stored];
+
+    /// <summary>Whether the file's tensor is a stack of parts.</summary>
+    public bool IsStack(string stored) => GgufStacks.PartToHuggingFace(Architecture, stored, 0) is not null;
+
+    private IEnumerable<Tensor> Listed(string stored)
+    {
+        string[] names = _listed[stored];
+        if (IsStack(stored))
+            return names.Select((name, i) => Renamed(File.Part(stored, i), name));
+        return names.Select(name => Renamed(File.Tensor(stored), name));
+    }
+
+    // llama.cpp takes the gate of a shared expert as a vector too.
+    private static Tensor Renamed(Tensor tensor, string name) =>
+        tensor.View(name, name.EndsWith(".shared_expert_gate.weight", StringComparison.Ordinal) && tensor.Shape.Rank == 1 ? new(1, tensor.Shape[0]) : tensor.Shape);
+
+    private string[] NamesOf(GgufTensorInfo info)
+    {
+        if (IsStack(info.Name))
+        {
+            bool experts = GgufStacks.HoldsExperts(info.Name);
+            long parts = info.Shape.Rank > 0 ? info.Shape[0] : 0, expected = experts ? File.GetInt($"{Architecture}.expert_count", 0) : parts;
+            if (info.Shape.Rank != (experts ? 3 : 2) || parts != expected || parts > MostParts)
+                throw new ModelFileException(File.FilePath, $"tensor '{info.Name}': expected {(experts ? $"{expected} matrices of experts, as key '{Architecture}.expert_count' says" : "a row for every head")}, found {info.Shape}");
+            return [.. Enumerable.Range(0, (int)parts).Select(i => GgufStacks.PartToHuggingFace(Architecture, info.Name, i)!)];
+        }
+        if (GgufStacks.OfSingle(Architecture, info.Name) is { } single)
+            return [GgufStacks.PartToHuggingFace(Architecture, single.Name, single.Part)!];
+        if (GgufNames.ToHuggingFace(Architecture, info.Name) is not { } name)
+            return [];
+        // Falcon's attn_norm is the feed-forward's where attention has one of its own.
+        return [Architecture == "falcon" && File.Contains("blk.0.attn_norm_2.weight") ? name.Replace(".input_layernorm.", ".ln_mlp.", StringComparison.Ordinal) : name];
+    }
 }

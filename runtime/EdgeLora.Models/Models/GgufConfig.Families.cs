@@ -13,6 +13,9 @@ internal sealed partial class GgufConfig
     {
         ["qwen2"] = "Qwen2",
         ["qwen3"] = "Qwen3",
+        ["qwen2moe"] = "Qwen2Moe",
+        ["qwen3moe"] = "Qwen3Moe",
+        ["smollm3"] = "SmolLM3",
         ["granite"] = "Granite",
         ["gemma2"] = "Gemma2",
         ["gemma3"] = "Gemma3",
@@ -42,9 +45,9 @@ internal sealed partial class GgufConfig
     private JsonObject Rope(float theta, long rotated, long headSize)
     {
         JsonObject rope = new() { ["rope_type"] = "default", ["rope_theta"] = theta };
-        // A little more than the share, which is cut to whole dimensions.
+        // Where the share's product, which is cut to whole dimensions, is one less, a little more.
         if (rotated != headSize)
-            rope["partial_rotary_factor"] = (rotated + 0.25) / headSize;
+            rope["partial_rotary_factor"] = (long)((double)rotated / headSize * headSize) == rotated ? (double)rotated / headSize : (rotated + 0.25) / headSize;
         else if (_architecture is "stablelm" or "gptneox")
             rope["partial_rotary_factor"] = 1;
         int pairs = (int)Math.Clamp(rotated / 2, 0, 1 << 16);
@@ -77,30 +80,28 @@ internal sealed partial class GgufConfig
                     throw Refusal("rope.scaling.finetuned", "true", "false");
                 break;
             case "gemma2":
-                AddGemma(config, layers == Gemma2Large ? hidden / heads : headSize);
-                config["sliding_window"] = Int("attention.sliding_window", 4096);
+                AddGemma(config, ScoreScalar(_architecture, layers, hidden, heads, headSize));
                 config["attn_logit_softcapping"] = Float("attn_logit_softcapping", 50);
-                config["final_logit_softcapping"] = Float("final_logit_softcapping", 30);
+                config["final_logit_softcapping"] = Float("final_logit_softcapping", 30) is not 0 and float cap ? cap : null;
                 break;
             case "gemma3":
-                AddGemma(config, layers == Gemma3Large ? hidden / heads : headSize);
-                config["sliding_window"] = Int("attention.sliding_window");
-                config["sliding_window_pattern"] = 6;
+                AddGemma(config, ScoreScalar(_architecture, layers, hidden, heads, headSize));
+                config["final_logit_softcapping"] = Float("final_logit_softcapping", 0) is not 0 and float most ? most : null;
                 // Layers with a window turn by a base of their own, unscaled.
-                config["rope_parameters"] = new JsonObject { ["full_attention"] = rope.DeepClone(), ["sliding_attention"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = 10000 } };
+                config["rope_parameters"] = new JsonObject { ["full_attention"] = rope.DeepClone(), ["sliding_attention"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = Float("rope.freq_base_swa", 10000) } };
                 break;
             case "phi3":
-                if (Int("attention.sliding_window", 0) is > 0 and long window)
-                    config["sliding_window"] = window;
+                // Its reference looks for it here first.
+                if (_file.Metadata.ContainsKey(Key("rope.scaling.original_context_length")))
+                    config["original_max_position_embeddings"] = Int("rope.scaling.original_context_length");
                 break;
-            case "olmo2":
-                Expect("attention.sliding_window", 0);
+            case "smollm3":
+                config["no_rope_layer_interval"] = 4;
+                config["no_rope_layers"] = new JsonArray([.. Enumerable.Range(0, (int)Math.Clamp(layers, 0, 4096)).Select(i => JsonValue.Create((i + 1) % 4 == 0 ? 0 : 1))]);
                 break;
             case "starcoder2":
                 config["hidden_act"] = "gelu_pytorch_tanh";
                 config["use_bias"] = _file.Contains("blk.0.attn_q.bias");
-                if (Int("attention.sliding_window", 0) is > 0 and long own)
-                    config["sliding_window"] = own;
                 break;
             case "stablelm":
                 config["use_qkv_bias"] = _file.Contains("blk.0.attn_q.bias");
@@ -115,6 +116,9 @@ internal sealed partial class GgufConfig
         }
     }
 
+    /// <summary>Whose root Gemma's scores are divided by: the head's size, but in the largest of each. Source: src/models/gemma2.cpp and gemma3.cpp of llama.cpp.</summary>
+    public static long ScoreScalar(string architecture, long layers, long hidden, long heads, long headSize) => layers == (architecture == "gemma2" ? Gemma2Large : Gemma3Large) ? hidden / heads : headSize;
+
     private static void AddGemma(JsonObject config, long scalar)
     {
         config.Remove("hidden_act");
@@ -128,7 +132,9 @@ internal sealed partial class GgufConfig
         config["intermediate_size"] = PerLayer("feed_forward_length");
         config["layer_norm_eps"] = Float("attention.layer_norm_epsilon");
         config["hidden_act"] = "gelu";
-        config["rope_parameters"] = Rope(Float("rope.freq_base", 10000), Rotated(headSize), headSize);
+        AddRope(config, headSize);
+        config["rotary_pct"] = config["rope_parameters"]!["partial_rotary_factor"]!.DeepClone();
+        config["rotary_emb_base"] = config["rope_theta"]!.DeepClone();
         config["attention_bias"] = _file.Contains("blk.0.attn_qkv.bias");
         config["use_parallel_residual"] = _file.GetBool(Key("use_parallel_residual"), true);
         return Finish(config);
@@ -142,13 +148,22 @@ internal sealed partial class GgufConfig
         config["ffn_hidden_size"] = PerLayer("feed_forward_length");
         config["layer_norm_epsilon"] = Float("attention.layer_norm_epsilon");
         config["activation"] = "gelu";
-        config["rope_parameters"] = Rope(Float("rope.freq_base", 10000), Rotated(headSize), headSize);
-        // What the file says of its rows and norms is the new architecture's, of which the first is a case.
-        config["new_decoder_architecture"] = true;
+        AddRope(config, headSize);
+        // What the file says of its rows and norms is the new architecture's, of which the 7b's is a case.
+        config["new_decoder_architecture"] = twoNorms || groups > 1;
+        config["multi_query"] = true;
+        config["parallel_attn"] = true;
         config["num_kv_heads"] = groups;
         config["num_ln_in_parallel_attn"] = twoNorms ? 2 : 1;
         config["bias"] = _file.Contains("blk.0.attn_qkv.bias");
         return Finish(config);
+    }
+
+    private void AddRope(JsonObject config, long headSize)
+    {
+        float theta = Float("rope.freq_base", 10000);
+        config["rope_theta"] = theta;
+        config["rope_parameters"] = Rope(theta, Rotated(headSize), headSize);
     }
 
     private JsonObject Plain(string className, out long headSize)

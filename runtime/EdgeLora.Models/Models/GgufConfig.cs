@@ -51,6 +51,8 @@ internal sealed partial class GgufConfig
         config["attention_bias"] = _architecture == "qwen2" || _file.Contains("blk.0.attn_q.bias");
         config["mlp_bias"] = _file.Contains("blk.0.ffn_up.bias");
         AddOwn(config, rope, hidden, heads, layers, headSize);
+        AddExperts(config, layers);
+        AddWindows(config, (int)Math.Clamp(layers, 0, 4096));
         return Finish(config);
     }
 
@@ -133,7 +135,10 @@ internal sealed partial class GgufConfig
 
     private void RefuseWhatIsNotRun()
     {
-        Expect("expert_count", 0);
+        if (_architecture is not ("llama" or "qwen2moe" or "qwen3moe"))
+            Expect("expert_count", 0);
+        if (_architecture is not ("llama" or "qwen2" or "qwen3" or "qwen2moe" or "qwen3moe" or "gemma2" or "gemma3" or "phi3" or "starcoder2"))
+            Expect("attention.sliding_window", 0);
         if (!_file.GetBool(Key("attention.causal"), true))
             throw Refusal("attention.causal", "true", "false");
         if (Float("attention.clamp_kqv", 0) is not 0 and float clamp)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using EdgeLora.Core;
 
 namespace EdgeLora.Models;
@@ -11,6 +10,9 @@ public sealed record GgufModelOptions
 
     /// <summary><c>general.name</c>; null: the folder's name.</summary>
     public string? Name { get; init; }
+
+    /// <summary>Whether a factor that has no place in the format may be multiplied into a weight, which rounds every number once.</summary>
+    public bool Fold { get; init; }
 
     /// <summary><c>tokenizer.ggml.pre</c>; null: the name whose rules give what the tokenizer gives.</summary>
     public string? PreTokenizer { get; init; }
@@ -25,8 +27,6 @@ public sealed record GgufModelOptions
 /// <param name="Notes">What is not as it was, for people.</param>
 public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metadata, IReadOnlyList<TensorOutput> Tensors, IReadOnlyList<string> Notes)
 {
-    private static readonly (string ModelType, string Architecture)[] s_architectures = [("llama", "llama"), ("mistral", "llama"), ("qwen2", "qwen2"), ("qwen3", "qwen3"), ("gpt2", "gpt2")];
-
     /// <summary>Bytes of all tensors.</summary>
     public long ByteLength => Tensors.Sum(t => t.ByteLength);
 
@@ -44,71 +44,67 @@ public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metad
             metadata.AddRange([new("general.quantization_version", 2u), new("general.file_type", GgufWeightTypes.FileType(type))]);
         else
             metadata.AddRange(file.Metadata.Where(m => m.Key is "general.file_type" or "general.quantization_version"));
-        string architecture = file.Architecture;
-        List<(string Name, Tensor Source)> sources = [.. file.TensorInfos.Select(t => (t.Name, GgufNames.ToHuggingFace(architecture, t.Name) is { } known && tensors.TryGetValue(known, out Tensor? tensor) ? tensor : file.Tensor(t.Name)))];
+        GgufCheckpoint stored = new(file);
+        bool tied = !file.Contains("output.weight") && !tensors.ContainsKey(GgufNames.ToHuggingFace(file.Architecture, "output.weight")!);
+        List<TensorOutput> outputs = [];
+        foreach ((string name, List<Tensor> parts) in StoredTensors(file, stored, tensors))
+            outputs.Add(Output(new(name, parts[0].Type, parts[0]) { Parts = stored.IsStack(name) ? parts : null }, options.Type, tied));
         foreach ((string name, Tensor tensor) in tensors)
             if (!checkpoint.Weights.Tensors.ContainsKey(name))
-                sources.Add((GgufNames.ToGguf(architecture, name) ?? throw new ModelFileException(checkpoint.Path, $"{name}: GGUF's {architecture} has no name for it"), tensor));
-        bool tied = sources.All(s => s.Name != "output.weight");
-        TensorOutput[] outputs = [.. sources.Select(s => Output(s.Name, s.Source, null, false, options.Type, tied))];
+                outputs.Add(Output(new(GgufNames.ToGguf(file.Architecture, name) ?? throw new ModelFileException(checkpoint.Path, $"{name}: GGUF's {file.Architecture} has no name for it"), tensor.Type, tensor), options.Type, tied));
         Note(outputs, options.Type, notes);
         return new(metadata, outputs, notes);
+    }
+
+    // The file's tensors in order, with what was merged in their place; experts that stand one by one, as llama.cpp no longer reads them, become stacks.
+    private static IEnumerable<(string Name, List<Tensor> Parts)> StoredTensors(GgufFile file, GgufCheckpoint stored, IReadOnlyDictionary<string, Tensor> tensors)
+    {
+        Dictionary<string, List<Tensor>> stacks = [];
+        List<(string Name, List<Tensor> Parts)> all = [];
+        foreach (GgufTensorInfo info in file.TensorInfos)
+        {
+            List<Tensor> parts = [.. stored.NamesIn(info.Name).Select(n => tensors[n])];
+            if (GgufStacks.OfSingle(file.Architecture, info.Name) is not { } single)
+                all.Add((info.Name, parts.Count > 0 ? parts : [file.Tensor(info.Name)]));
+            else if (stacks.TryGetValue(single.Name, out List<Tensor>? stack))
+                stack.Add(single.Part == stack.Count ? parts[0] : throw new ModelFileException(file.FilePath, $"tensor '{info.Name}': expected expert {stack.Count} here"));
+            else
+                all.Add((single.Name, stacks[single.Name] = parts));
+        }
+        return all;
     }
 
     private static GgufModel FromFolder(BaseCheckpoint checkpoint, GgufModelOptions options)
     {
         HfConfig config = checkpoint.Config;
-        string architecture = Array.Find(s_architectures, a => a.ModelType == config.ModelType).Architecture
-            ?? throw config.Refusal("model_type", $"one that is written as GGUF: {string.Join(", ", s_architectures.Select(a => a.ModelType))}");
+        string architecture = GgufNames.ArchitectureOf(config.ModelType);
+        if (!GgufNames.Architectures.Contains(architecture))
+            throw config.Refusal("model_type", $"one that is written as GGUF: {string.Join(", ", ArchitectureRegistry.All.SelectMany(a => a.ModelTypes).Where(t => GgufNames.Architectures.Contains(GgufNames.ArchitectureOf(t))))}");
         ModelConfig numbers = ArchitectureRegistry.For(config).ReadConfig(checkpoint);
         IReadOnlyDictionary<string, Tensor> tensors = options.Tensors ?? checkpoint.Weights.Tensors;
         List<string> notes = [];
         DType most = options.Type ?? MostBytes(tensors.Values);
         string name = options.Name ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(checkpoint.Path)));
-        (List<KeyValuePair<string, object>> metadata, Tensor? frequencies) = GgufMetadata.Of(config, numbers, architecture, name, most, notes);
+        (List<KeyValuePair<string, object>> metadata, List<Tensor> frequencies, float queryFactor) = GgufMetadata.Of(config, numbers, architecture, name, most, options.Fold, notes);
         GgufVocabularyWriter.Add(checkpoint.Path, config, numbers.Vocabulary, options.PreTokenizer, metadata, notes);
-        bool tied = numbers.TiedHead && options.Tensors?.ContainsKey("lm_head.weight") != true;
-        List<TensorOutput> outputs = Outputs(checkpoint.Path, tensors, architecture, numbers, tied, options.Type);
-        if (frequencies is not null)
-            outputs.Insert(0, TensorOutput.Same(frequencies));
+        List<TensorOutput> outputs = new GgufTensorPlan(checkpoint, tensors, architecture, numbers, queryFactor).Outputs();
+        bool tied = outputs.TrueForAll(o => o.Name != "output.weight");
+        if (!tied && !tensors.Keys.Any(t => GgufNames.ToGguf(architecture, t) == "output.weight"))
+            notes.Add($"output.weight is a copy of token_embd.weight: GGUF's {architecture} has no tied heads");
+        outputs = [.. outputs.Select(o => Output(o, options.Type, tied))];
+        outputs.InsertRange(0, frequencies.Select(TensorOutput.Same));
         Note(outputs, options.Type, notes);
         return new(metadata, outputs, notes);
     }
 
-    private static List<TensorOutput> Outputs(string path, IReadOnlyDictionary<string, Tensor> tensors, string architecture, ModelConfig numbers, bool tied, DType? type)
+    private static TensorOutput Output(TensorOutput same, DType? type, bool tied)
     {
-        FaultList faults = new(path);
-        List<(int Order, TensorOutput Output)> outputs = [];
-        string prefix = tensors.ContainsKey("wte.weight") ? "transformer." : tensors.ContainsKey("embed_tokens.weight") ? "model." : "";
-        foreach ((string stored, Tensor tensor) in tensors)
-        {
-            string name = stored == "lm_head.weight" ? stored : prefix + stored;
-            // Buffers that older files hold: masks, frequencies.
-            if (name.EndsWith(".attn.bias", StringComparison.Ordinal) || name.EndsWith(".attn.masked_bias", StringComparison.Ordinal) || name.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal))
-                continue;
-            if (GgufNames.ToGguf(architecture, name) is not { } target)
-            {
-                faults.Add($"{stored}: GGUF's {architecture} has no name for it");
-                continue;
-            }
-            if (tied && target == "output.weight")
-                continue;
-            int heads = architecture != "llama" ? 0 : target.Contains(".attn_q.", StringComparison.Ordinal) ? numbers.Heads : target.Contains(".attn_k.", StringComparison.Ordinal) ? numbers.KvHeads : 0;
-            int[]? order = heads > 0 ? QueryKeyPermutation.ToHalves((int)tensor.Shape[0], heads) : null;
-            bool turned = architecture == "gpt2" && tensor.Shape.Rank == 2 && name.Contains(".c_", StringComparison.Ordinal);
-            outputs.Add((Order(target), Output(target, tensor, order, turned, type, tied)));
-        }
-        faults.ThrowIfAny();
-        return [.. outputs.OrderBy(o => o.Order).ThenBy(o => o.Output.Name, StringComparer.Ordinal).Select(o => o.Output)];
-    }
-
-    private static TensorOutput Output(string name, Tensor source, int[]? order, bool turned, DType? type, bool tied)
-    {
-        TensorOutput same = new(name, source.Type, source, order, turned);
-        DType own = source.Type.IsWeight() && GgufWeightTypes.Writable.Contains(source.Type) ? source.Type : DType.F32;
-        DType given = GgufWeightTypes.Of(name, same.Shape, type ?? own, isHead: type is not null && (name == "output.weight" || (tied && name == "token_embd.weight")));
+        // Parts of several types meet in what holds them all.
+        DType stored = same.Parts?.Any(p => p.Type != same.Source.Type) == true ? DType.F32 : same.Source.Type;
+        DType own = stored.IsWeight() && GgufWeightTypes.Writable.Contains(stored) ? stored : DType.F32;
+        DType given = GgufWeightTypes.Of(same.Name, same.Shape, type ?? own, isHead: type is not null && (same.Name == "output.weight" || (tied && same.Name == "token_embd.weight")));
         // Types that are only read stay as they are when nothing else is asked for.
-        return type is null && !turned && source.Type.IsWeight() && !GgufWeightTypes.IsAlwaysF32(name, same.Shape) ? same : same with { Type = given };
+        return type is null && !same.Turned && !same.Recomputes && stored.IsWeight() && !GgufWeightTypes.IsAlwaysF32(same.Name, same.Shape) ? same with { Type = stored } : same with { Type = given };
     }
 
     // What is of another type than was asked for, a line for each type and width.
@@ -122,10 +118,6 @@ public sealed record GgufModel(IReadOnlyList<KeyValuePair<string, object>> Metad
             notes.Add($"{group.Key.Type} instead of {wanted}: {names}{(group.Key.Fits ? ", where logits come from" : $", whose rows of {group.Key.Columns} are no whole blocks")}");
         }
     }
-
-    // Embeddings first, then the layers in order, then norm and head.
-    private static int Order(string name) => name.StartsWith("blk.", StringComparison.Ordinal) ? 1 + int.Parse(name.AsSpan(4, name.IndexOf('.', 4) - 4), CultureInfo.InvariantCulture)
-        : name.StartsWith("output", StringComparison.Ordinal) ? int.MaxValue : 0;
 
     private static DType MostBytes(IEnumerable<Tensor> tensors) =>
         tensors.GroupBy(t => t.Type).OrderByDescending(g => g.Sum(t => t.ByteLength)).Select(g => g.Key).FirstOrDefault(GgufWeightTypes.Writable.Contains, DType.F32);

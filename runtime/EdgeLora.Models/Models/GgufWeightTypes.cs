@@ -18,9 +18,10 @@ public static class GgufWeightTypes
     /// <summary><c>general.file_type</c> of a model mostly of <paramref name="type"/>.</summary>
     public static uint FileType(DType type) => s_fileTypes.Single(t => t.Type == type).Number;
 
-    /// <summary>True for what is F32 in every file: vectors, norms, learned positions.</summary>
+    /// <summary>True for what is F32 in every file: vectors, norms, learned positions, routers.</summary>
     public static bool IsAlwaysF32(string name, Shape shape) =>
-        shape.Rank < 2 || name.EndsWith("_norm.weight", StringComparison.Ordinal) || name is "position_embd.weight" or "rope_freqs.weight";
+        shape.Rank < 2 || name.EndsWith("_norm.weight", StringComparison.Ordinal) || name.EndsWith(".ffn_gate_inp.weight", StringComparison.Ordinal) || name.EndsWith(".ffn_gate_inp_shexp.weight", StringComparison.Ordinal)
+        || name == "position_embd.weight";
 
     /// <summary>
     /// The type of one tensor of a model written as <paramref name="type"/>: F32 where it always is; Q6_K for the head of types below Q6_K with blocks of 256; where rows are no whole blocks, llama.cpp's

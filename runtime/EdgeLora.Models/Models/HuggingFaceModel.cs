@@ -33,22 +33,35 @@ public sealed class HuggingFaceModel
         GgufCheckpoint gguf = new(file);
         if (gguf.UnmappedTensors.Count > 0)
             throw new ModelFileException(file.FilePath, [.. gguf.UnmappedTensors.Select(t => $"tensor '{t}': Hugging Face's {gguf.Architecture} has no name for it")]);
-        // Their files hold gains, fused rows or heads' norms in another form, which is read but not turned back.
-        if (GgufNames.ShiftsGains(gguf.Architecture) || GgufNames.SplitsQueryKeyValue(gguf.Architecture) || checkpoint.Weights.Tensors.ContainsKey("model.layers.0.self_attn.q_layernorm.weight"))
-            throw new ModelFileException(file.FilePath, $"key 'general.architecture': expected one that becomes a folder, found {gguf.Architecture}, which runs from GGUF only");
         ModelConfig numbers = ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint);
+        bool copied = HeadIsCopy(file, gguf);
         List<TensorOutput> tensors = [];
         foreach ((string name, Tensor tensor) in checkpoint.Weights.Tensors)
         {
-            int heads = !gguf.PermutesQueryKeyRows ? 0 : name.Contains(".q_proj.", StringComparison.Ordinal) ? numbers.Heads : name.Contains(".k_proj.", StringComparison.Ordinal) ? numbers.KvHeads : 0;
-            int[]? order = heads > 0 ? QueryKeyPermutation.ToAdjacent((int)tensor.Shape[0], heads) : null;
+            if (copied && gguf.Names[name] == "output.weight")
+                continue;
             bool turned = gguf.StoresConv1DAsLinear && tensor.Shape.Rank == 2 && name.Contains(".c_", StringComparison.Ordinal);
-            tensors.Add(new(name, type ?? (tensor.Type is DType.F16 or DType.BF16 ? tensor.Type : DType.F32), tensor, order, turned));
+            bool shifted = GgufNames.ShiftsGains(gguf.Architecture) && name.EndsWith("norm.weight", StringComparison.Ordinal);
+            tensors.Add(new(name, type ?? (tensor.Type is DType.F16 or DType.BF16 ? tensor.Type : DType.F32), tensor, RowOrder(gguf.Architecture, name, tensor, numbers), turned) { Shift = shifted ? -1 : 0 });
         }
         JsonObject config = JsonNode.Parse(gguf.ConfigJson.ToJsonString())!.AsObject();
         SpellRope(file, config, numbers);
+        if (copied)
+            config["tie_word_embeddings"] = true;
         return new(checkpoint, config, type ?? Most(tensors), tensors);
     }
+
+    private static int[]? RowOrder(string architecture, string name, Tensor tensor, ModelConfig numbers)
+    {
+        if (GgufNames.SplitsQueryKeyValue(architecture))
+            return name.Contains(".query_key_value.", StringComparison.Ordinal) && numbers.KvHeads > 1 ? QueryKeyValueRows.FromPieces(numbers.Heads * numbers.HeadSize, numbers.KvHeads * numbers.HeadSize, numbers.KvHeads) : null;
+        int heads = !GgufNames.PermutesQueryKeyRows(architecture) ? 0 : name.Contains(".q_proj.", StringComparison.Ordinal) ? numbers.Heads : name.Contains(".k_proj.", StringComparison.Ordinal) ? numbers.KvHeads : 0;
+        return heads > 0 ? QueryKeyPermutation.ToAdjacent((int)tensor.Shape[0], heads) : null;
+    }
+
+    // Where files must hold a head, a tied one is the table once more.
+    private static bool HeadIsCopy(GgufFile file, GgufCheckpoint gguf) => GgufMetadata.NeedsHead(gguf.Architecture) && file.Contains("output.weight")
+        && file.Tensor("output.weight") is { } head && file.Tensor("token_embd.weight") is { } table && head.Type == table.Type && head.Shape == table.Shape && head.Bytes.SequenceEqual(table.Bytes);
 
     private static HuggingFaceModel OfFolder(BaseCheckpoint checkpoint, DType? type)
     {

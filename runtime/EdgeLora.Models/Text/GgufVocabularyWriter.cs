@@ -40,6 +40,9 @@ internal sealed class GgufVocabularyWriter
         if (!pieces && !json && !File.Exists(Path.Combine(folder, "vocab.json")))
         {
             metadata.Add(new("tokenizer.ggml.model", "no_vocab"));
+            foreach (string field in (ReadOnlySpan<string>)["bos_token_id", "eos_token_id"])
+                if (config.KindOf(field) == JsonValueKind.Number && config.TryGetInt(field, 0, size - 1, out int id))
+                    metadata.Add(new("tokenizer.ggml." + field, (uint)id));
             notes.Add("the folder holds no tokenizer: the file has no vocabulary");
             return;
         }

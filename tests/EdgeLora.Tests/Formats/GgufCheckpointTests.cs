@@ -103,7 +103,9 @@ public sealed class GgufCheckpointTests : IDisposable
         Refused("general.type", ("general.type", "adapter"));
         Refused("llama.block_count", ("llama.block_count", null));
         Refused("llama.block_count", ("llama.block_count", "two"));
-        Refused("llama.expert_count", ("llama.expert_count", 8u));
+        Refused("llama.expert_used_count", ("llama.expert_count", 8u));
+        Refused("llama.expert_gating_func", ("llama.expert_count", 8u), ("llama.expert_used_count", 2u), ("llama.expert_gating_func", 2u));
+        Refused("llama.attention.sliding_window_pattern", ("llama.attention.sliding_window", 4u), ("llama.attention.sliding_window_pattern", new[] { true }));
         Refused("llama.rope.scaling.type", ("llama.rope.scaling.type", "foo"));
         Refused("llama.attention.head_count_kv", ("llama.attention.head_count_kv", new uint[] { 1, 2 }));
         Refused("llama.attention.layer_norm_rms_epsilon", ("llama.attention.layer_norm_rms_epsilon", float.NaN));

@@ -34,7 +34,7 @@ internal static class ModelConversion
         DType? type = request.Type is null ? null : ModelTypes.Parse(request.Type, toGguf);
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(request.Source);
         if (toGguf)
-            return Write(GgufModel.Of(checkpoint, new() { Type = type, PreTokenizer = request.PreTokenizer }), request.Target, request.SplitBytes, request.Progress, cancellation);
+            return Write(GgufModel.Of(checkpoint, new() { Type = type, PreTokenizer = request.PreTokenizer, Fold = request.Fold }), request.Target, request.SplitBytes, request.Progress, cancellation);
         HuggingFaceModel model = HuggingFaceModel.Of(checkpoint, type);
         OutputFolder.Write(request.Target, folder => model.Write(folder, Bytes(request.Progress, model.ByteLength), cancellation));
         return new("a model as a Hugging Face folder", ("tensors", (long)model.Tensors.Count), ("bytes", model.ByteLength));

@@ -13,11 +13,13 @@ internal static partial class VerifyVerb
     {
         Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes; on a device that runs whole models every op of a model against the CPU. 'golden' and 'trace' check the engine against recorded results.");
         VerifyDevice.AddTo(verify, io);
-        Command golden = new("golden", "Run folders with expected.safetensors (models, adapters) or cases.json (tokenizers); print the worst error of each tensor and the first layer that differs.");
-        Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders.", Arity = ArgumentArity.OneOrMore };
+        Command golden = new("golden", "Run folders with expected.safetensors (models, adapters) or cases.json (tokenizers), or converted models with that of their origin; print the worst error of each tensor and the first layer that differs.");
+        Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders, or .gguf models with an expected.safetensors beside them.", Arity = ArgumentArity.OneOrMore };
+        Option<string?> expected = new("--expected") { Description = "The expected.safetensors of models that lie elsewhere: of what they were converted from.", HelpName = "file" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         DeviceArguments device = new();
         golden.Add(folders);
+        golden.Add(expected);
         golden.Add(json);
         device.AddTo(golden);
         golden.SetAction((result, cancellation) => Task.Run(() =>
@@ -26,7 +28,7 @@ internal static partial class VerifyVerb
             foreach (string folder in result.GetRequiredValue(folders))
             {
                 cancellation.ThrowIfCancellationRequested();
-                Outcome outcome = Run(folder, () => device.CreateBackend(result));
+                Outcome outcome = Run(folder, result.GetValue(expected), () => device.CreateBackend(result));
                 outcomes.Add(outcome);
                 if (!result.GetValue(json))
                     Show(io, outcome);
@@ -54,16 +56,16 @@ internal static partial class VerifyVerb
     [GeneratedRegex(@"(?:^|\.)hidden\.(\d+)$")]
     private static partial Regex HiddenName();
 
-    private static Outcome Run(string folder, Func<IComputeBackend> createBackend)
+    private static Outcome Run(string folder, string? expected, Func<IComputeBackend> createBackend)
     {
         try
         {
-            if (!Directory.Exists(folder))
-                throw new ModelFileException(folder, "no such folder");
-            if (File.Exists(Path.Combine(folder, "expected.safetensors")))
+            if (!Directory.Exists(folder) && !File.Exists(folder))
+                throw new ModelFileException(folder, "no such folder or file");
+            if (File.Exists(expected ?? ModelGolden.ExpectedOf(folder)))
             {
-                bool model = File.Exists(Path.Combine(folder, "config.json"));
-                IReadOnlyList<GoldenError> errors = model ? Model(folder, createBackend) : AdapterGolden.Verify(folder, createBackend);
+                bool model = File.Exists(folder) || File.Exists(Path.Combine(folder, "config.json"));
+                IReadOnlyList<GoldenError> errors = model ? Model(folder, expected, createBackend) : AdapterGolden.Verify(folder, createBackend);
                 return new(folder, model ? "model" : "adapter", errors, errors.Count > 0 ? [] : ["expected.safetensors has nothing to compare"], errors.Count);
             }
             if (new[] { "cases.json", "spm_cases.json", "config_flags.json" }.Any(f => File.Exists(Path.Combine(folder, f))))
@@ -79,10 +81,10 @@ internal static partial class VerifyVerb
         }
     }
 
-    private static IReadOnlyList<GoldenError> Model(string folder, Func<IComputeBackend> createBackend)
+    private static IReadOnlyList<GoldenError> Model(string folder, string? expected, Func<IComputeBackend> createBackend)
     {
         using IComputeBackend backend = createBackend();
-        return ModelGolden.Verify(folder, backend);
+        return ModelGolden.Verify(folder, backend, expected);
     }
 
     private static void Show(CommandIo io, Outcome outcome)

@@ -78,8 +78,7 @@ public sealed class Falcon : IArchitecture
                 QkvPieces = pieces,
                 O = sites.Linear("self_attention.dense", d, sites.Query, bias),
                 Parallel = parallel,
-                // A GGUF calls the second norm as others their only one.
-                FeedForwardNorm = two ? sites.Norm("ln_mlp", d, bias: true, storedPart: sites.Has("ln_mlp") || !sites.Has("input_layernorm") ? "ln_mlp" : "input_layernorm") : parallel ? null : sites.Norm("post_attention_layernorm", d, bias: true),
+                FeedForwardNorm = two ? sites.Norm("ln_mlp", d, bias: true) : parallel ? null : sites.Norm("post_attention_layernorm", d, bias: true),
                 Up = sites.Linear("mlp.dense_h_to_4h", f, d, bias),
                 Down = sites.Linear("mlp.dense_4h_to_h", d, f, bias),
             };

@@ -39,9 +39,8 @@ public sealed class LayerSites(SiteBuilder build, ModelConfig config, string nam
     /// <param name="bias">Whether it has a bias.</param>
     /// <param name="heads">Heads with gains of their own, stored [heads, width]; 1: one row of gains [width].</param>
     /// <param name="offset">Added to every gain.</param>
-    /// <param name="storedPart">Its name in the checkpoint, where that may be another.</param>
-    public NormSite Norm(string part, int width, bool bias = false, int heads = 1, float offset = 0, string? storedPart = null) =>
-        build.Norm(name + part, stored + (storedPart ?? part), width, config.NormEpsilon, bias, heads, offset);
+    public NormSite Norm(string part, int width, bool bias = false, int heads = 1, float offset = 0) =>
+        build.Norm(name + part, stored + part, width, config.NormEpsilon, bias, heads, offset);
 
     /// <summary>Fused q, k and v [H·Hd + 2·K·Hd, D], which a checkpoint has in pieces of heads and a GGUF one behind the other: the layer, and the pieces of what is stored.</summary>
     /// <param name="part">Its name within the layer.</param>
@@ -51,18 +50,9 @@ public sealed class LayerSites(SiteBuilder build, ModelConfig config, string nam
     {
         int q = Query, kv = KeyValue;
         bool split = build.Checkpoint.SplitsQueryKeyValue && pieces > 1;
-        int[]? order = split ? [.. Rows(0, q), .. Rows(q, kv), .. Rows(q + kv, kv)] : null;
+        int[]? order = split ? QueryKeyValueRows.ToPieces(q, kv, pieces) : null;
         return (build.Linear(name + part, stored + part, q + 2 * kv, config.HiddenSize, bias, rowOrder: order), split ? 1 : pieces);
-
-        // The checkpoint's rows of what begins at this row when all pieces are one.
-        IEnumerable<int> Rows(int start, int count) =>
-            from piece in Enumerable.Range(0, pieces)
-            from row in Enumerable.Range(0, count / pieces)
-            select (piece * (q + 2 * kv) + start) / pieces + row;
     }
-
-    /// <summary>Whether the checkpoint has such a weight.</summary>
-    public bool Has(string part) => build.Store.Has($"{stored}{part}.weight");
 
     /// <summary>A norm whose heads' gains are tensors of their own, <c>{part}.norms.0.weight</c> and on: one site.</summary>
     public NormSite HeadNorms(string part, int width, int heads) => build.HeadNorms(name + part, stored + part, width, heads, config.NormEpsilon);
