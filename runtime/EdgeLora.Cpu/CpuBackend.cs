@@ -22,12 +22,18 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     private readonly BackwardPlan _backward;
 
     /// <summary>A backend on <paramref name="threads"/> threads, the caller's included; 0 = one for each core. Throws <see cref="ArgumentOutOfRangeException"/> for a negative number.</summary>
-    public CpuBackend(int threads = 0) : this(threads, SimdTiers.Hardware)
+    public CpuBackend(int threads = 0) : this(new CpuOptions { Threads = threads })
     {
     }
 
-    internal CpuBackend(int threads, SimdTier tier)
+    /// <summary>A backend with these options. Throws <see cref="ArgumentOutOfRangeException"/> for a negative number of threads.</summary>
+    public CpuBackend(CpuOptions options) : this(options.Threads, SimdTiers.Hardware, options.Int8Activations)
     {
+    }
+
+    internal CpuBackend(int threads, SimdTier tier, bool int8Activations = false)
+    {
+        Int8Activations = int8Activations;
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         if (tier > SimdTiers.Hardware)
             throw new NotSupportedException($"{tier} is not available here; the widest tier is {SimdTiers.Hardware}");
@@ -51,10 +57,16 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
         SimdTier.Vector128 => "128-bit vectors",
         SimdTier.Vector256 => "256-bit vectors",
         _ => "512-bit vectors",
-    }}, {Threads} {(Threads == 1 ? "thread" : "threads")}";
+    }}, {Threads} {(Threads == 1 ? "thread" : "threads")}{(Int8Activations ? ", 8-bit activations" : "")}";
 
     /// <summary>Threads in use, the caller's included.</summary>
     public int Threads => _pool.Threads;
+
+    /// <summary>See <see cref="CpuOptions.Int8Activations"/>.</summary>
+    public bool Int8Activations { get; }
+
+    /// <inheritdoc/>
+    public string? NoTraining => Int8Activations ? "it was opened with 8-bit activations, and derivatives are those of exact ones" : null;
 
     /// <summary>Tier in use.</summary>
     internal SimdTier Tier => _kernels.Tier;
@@ -278,7 +290,7 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
 
     private void Pack(DeviceTensor weight)
     {
-        if (weight is not CpuTensor { Packed: null } tensor || tensor.ToFill() is not { } packed)
+        if (weight is not CpuTensor { Packed: null } tensor || tensor.ToFill(Int8Activations) is not { } packed)
             return;
         RunRegion(&Fill, (tensor, packed), weight.ByteLength);
         tensor.Fill(packed);
@@ -296,6 +308,8 @@ public sealed unsafe partial class CpuBackend : ITrainingBackend
     {
         if (_plan.MaskCount > 0)
             RunRegion(_kernels.LinearMasks, _plan, work);
+        if (_plan.RoundedTo16 || _plan.RoundedTo8)
+            RunRegion(&RoundedRows.Run, _plan, 8L * _plan.RowCount * _plan.Inputs);
         if (_plan.ProductCount > _plan.BaseCount)
             RunRegion(_kernels.LinearDowns, _plan, work);
         RunRegion(_kernels.LinearProducts, _plan, work);

@@ -27,7 +27,8 @@ internal sealed unsafe class CpuTensor(Tensor tensor) : HostTensor(tensor)
     }
 
     /// <summary>Room to pack it as [O, I], to be filled; null where it is packed, or used as stored.</summary>
-    public PackedWeight? ToFill() => Packed is not null || _asStored ? null : PackedWeight.Allocate(Type, (int)Shape[0], Columns) ?? AsStored();
+    /// <param name="rounded">For products with rounded inputs, where the type has them.</param>
+    public PackedWeight? ToFill(bool rounded) => Packed is not null || _asStored ? null : PackedWeight.Allocate(Type, (int)Shape[0], Columns, rounded) ?? AsStored();
 
     /// <summary>Takes what was filled. From then on the stored form is read only for single rows and by training, so its mapped pages need not stay in memory.</summary>
     public void Fill(PackedWeight packed)

@@ -31,6 +31,23 @@ internal static unsafe class PackPanel
         return special;
     }
 
+    /// <summary>The same with pairs of inputs side by side.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static bool Q8_0Pairs(byte** rows, int blocks, ushort* scales, byte* data, int turns)
+    {
+        bool special = false;
+        for (int b = 0; b < blocks; b++, scales += 16 * turns, data += 512 * turns)
+            for (int r = 0; r < 16; r++)
+            {
+                ushort* block = rows[r] is null ? null : (ushort*)(rows[r] + b * 34);
+                scales[r] = block is null ? (ushort)0 : *block;
+                special |= Special(scales[r]);
+                for (int pair = 0; pair < 16; pair++)
+                    *(ushort*)(data + pair / 4 * 128 * turns + pair % 4 * 32 + 2 * r) = block is null ? (ushort)0 : block[1 + pair];
+            }
+        return special;
+    }
+
     /// <summary>GGUF Q4_0: blocks of a factor and 16 bytes, byte j the elements j and j + 16 plus 8.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static bool Q4_0(byte** rows, int blocks, ushort* scales, uint* data, int turns)

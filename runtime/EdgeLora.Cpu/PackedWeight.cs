@@ -22,9 +22,9 @@ internal sealed unsafe class PackedWeight
     private readonly byte[] _bytes;
     private volatile bool _special;
 
-    private PackedWeight(DType type, PackedLayout layout, int outputs, int inputs, long records, long data)
+    private PackedWeight(DType type, PackedLayout layout, int outputs, int inputs, int roundedWords, long records, long data)
     {
-        (Type, Layout, Outputs, Inputs) = (type, layout, outputs, inputs);
+        (Type, Layout, Outputs, Inputs, RoundedWords) = (type, layout, outputs, inputs, roundedWords);
         _bytes = GC.AllocateUninitializedArray<byte>(checked((int)(records + data + Alignment)), pinned: true);
         byte* start = (byte*)Unsafe.AsPointer(ref _bytes[0]);
         Records = start + (Alignment - (nint)start % Alignment) % Alignment;
@@ -43,6 +43,9 @@ internal sealed unsafe class PackedWeight
 
     /// <summary>I.</summary>
     public int Inputs { get; }
+
+    /// <summary>What its products read of a group of the input: words of <see cref="RoundedRows"/>; 0: floats. Q8_0 then has pairs of inputs side by side, [4 pairs][16 outputs][2] in a step.</summary>
+    public int RoundedWords { get; }
 
     /// <summary>Factors: [four panels][span of inputs][panel][record].</summary>
     public byte* Records { get; }
@@ -74,14 +77,14 @@ internal sealed unsafe class PackedWeight
     /// <summary>True where an element or a factor cannot be packed: an F16 that is infinite or no number. The weight is then used as stored.</summary>
     public bool Special => _special;
 
-    /// <summary>Room for a weight; null where this type is read as stored, or for one that does not fit an array.</summary>
-    public static PackedWeight? Allocate(DType type, int outputs, int inputs)
+    /// <summary>Room for a weight, for products with rounded inputs where the type has them and that is wanted; null where this type is read as stored, or for one that does not fit an array.</summary>
+    public static PackedWeight? Allocate(DType type, int outputs, int inputs, bool rounded)
     {
         if (PackedLayout.Of(type) is not { } layout)
             return null;
         long panels = (outputs + Panel - 1) / Panel, groups = (inputs + layout.Group - 1) / layout.Group;
         long records = layout.Span > 0 ? panels * (inputs / layout.Span) * layout.RecordBytes : 0, data = panels * groups * layout.GroupBytes;
-        return records + data + Alignment <= Array.MaxLength ? new(type, layout, outputs, inputs, records, data) : null;
+        return records + data + Alignment <= Array.MaxLength ? new(type, layout, outputs, inputs, rounded ? RoundedRows.Words(type) : 0, records, data) : null;
     }
 
     /// <summary>Fills panels [<paramref name="first"/>, <paramref name="last"/>) from the stored form.</summary>
@@ -98,6 +101,7 @@ internal sealed unsafe class PackedWeight
             bool special = Type switch
             {
                 DType.F16 or DType.BF16 => PackPanel.Halves(rows, Inputs, Groups, (uint*)data, turns) && Type == DType.F16,
+                DType.Q8_0 when RoundedWords > 0 => PackPanel.Q8_0Pairs(rows, Inputs / 32, (ushort*)FirstRecord(panel), data, turns),
                 DType.Q8_0 => PackPanel.Q8_0(rows, Inputs / 32, (ushort*)FirstRecord(panel), data, turns),
                 DType.Q4_0 => PackPanel.Q4_0(rows, Inputs / 32, (ushort*)FirstRecord(panel), (uint*)data, turns),
                 _ => PackBlocks.Run(Type, Layout, rows, Inputs, FirstRecord(panel), data, turns),

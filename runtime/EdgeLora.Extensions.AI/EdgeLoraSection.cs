@@ -19,6 +19,7 @@ internal static class EdgeLoraSection
         {
             Device = host.Text("Device", h.Device),
             Threads = host.Number("Threads", h.Threads),
+            Int8Activations = host.Flag("Int8Activations", h.Int8Activations),
             Adapters = host.Texts("Adapters", h.Adapters),
             AdapterBudgetBytes = host.Number("AdapterBudgetBytes", h.AdapterBudgetBytes),
             StagedBudgetBytes = host.Number("StagedBudgetBytes", h.StagedBudgetBytes),

@@ -20,7 +20,7 @@ public sealed class OnnxBackend : HostStorage, IWholeModelBackend
         (Name, Threads, Options) = (id, threads, options ?? new());
         KeepsCaches = IsDirectMl;
         using (OnnxDevices.Options(id, threads))
-            _description = $"ONNX Runtime {OnnxRuntimeLibrary.Version}, {(IsDirectMl ? "DirectML" : "CPU")}, {(Options.Half ? "F16" : "F32")}";
+            _description = $"ONNX Runtime {OnnxRuntimeLibrary.Version}, {(IsDirectMl ? "DirectML" : "CPU")}, {(Options.Half ? "F16" : "F32")}{(Options.Int8Activations ? ", 8-bit activations" : "")}";
     }
 
     /// <inheritdoc/>

@@ -11,7 +11,11 @@ public static class OnnxDevices
     private const string Cpu = "onnx:cpu", Dml = "onnx:dml", DmlProvider = "DmlExecutionProvider";
 
     /// <summary>The devices as a family that a program adds to its host's: <c>ComputeDevices.Add(OnnxDevices.Family)</c>.</summary>
-    public static DeviceFamily Family { get; } = new("onnx", "onnx:cpu, onnx:dml, onnx:dml:N", IsId, List, (id, threads) => new OnnxBackend(id, threads));
+    public static DeviceFamily Family { get; } = new("onnx", "onnx:cpu, onnx:dml, onnx:dml:N", IsId, List, Open);
+
+    private static IComputeBackend Open(string id, int threads, bool int8Activations) => int8Activations && DmlIndex(id) >= 0
+        ? throw new DeviceException($"{id} has no 8-bit activations")
+        : new OnnxBackend(id, threads, new OnnxOptions { Int8Activations = int8Activations });
 
     /// <summary>Whether an id has the form of one of these; the device need not be there.</summary>
     public static bool IsId(string id) => id == Cpu || DmlIndex(id) >= 0;

@@ -53,7 +53,7 @@ public sealed class ClassifierHost : IDisposable
         if (basePath is not null && options.Adapters.Count > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
         AdapterTree tree = basePath is not null ? AdapterTree.Open(place) : AdapterTree.FromPath(place, [.. options.Adapters.Select(a => HubCache.Resolve(a))]);
-        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders);
+        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders, options.Int8Activations);
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(basePath ?? place);

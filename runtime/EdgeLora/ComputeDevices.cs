@@ -53,7 +53,8 @@ public static class ComputeDevices
     /// <param name="threads">Threads of the CPU device; 0: one a core.</param>
     /// <param name="report">Told why a device was passed over, and what became of a shader that changed.</param>
     /// <param name="watchShaders">For who develops shaders: the folder with their sources; null: none are watched.</param>
-    public static IComputeBackend Open(string ids, int threads = 0, Action<string>? report = null, string? watchShaders = null)
+    /// <param name="int8Activations">See <see cref="EdgeHostOptions.Int8Activations"/>; a device without them cannot be opened then.</param>
+    public static IComputeBackend Open(string ids, int threads = 0, Action<string>? report = null, string? watchShaders = null, bool int8Activations = false)
     {
         string[] all = ids.Split(',', StringSplitOptions.TrimEntries);
         if (Array.Find(all, id => !IsId(id)) is { } unknown)
@@ -63,9 +64,10 @@ public static class ComputeDevices
             {
                 return all[i] switch
                 {
-                    "cpu" => new CpuBackend(threads),
+                    "cpu" => new CpuBackend(new CpuOptions { Threads = threads, Int8Activations = int8Activations }),
+                    string id when int8Activations && FamilyOf(id) is null => throw new DeviceException($"{id} has no 8-bit activations"),
                     "reference" => new ReferenceBackend(),
-                    string id when FamilyOf(id) is { } family => family.Open(id, threads),
+                    string id when FamilyOf(id) is { } family => family.Open(id, threads, int8Activations),
                     string id => new VulkanBackend(new VulkanOptions { Device = VulkanIndex(id), WatchShaders = watchShaders, ShaderReport = report }),
                 };
             }

@@ -67,7 +67,7 @@ public sealed partial class EdgeHost : IDisposable
         if (basePath is not null && adapters.Length > 0)
             throw new ArgumentException($"{treeOrModel}: is a tree; its adapters are its folders, so none can be added to it");
         string modelPath = basePath ?? place;
-        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders);
+        IComputeBackend backend = ComputeDevices.Open(options.Device, options.Threads, options.DeviceReport, options.WatchShaders, options.Int8Activations);
         try
         {
             BaseCheckpoint checkpoint = BaseCheckpoint.Open(modelPath);

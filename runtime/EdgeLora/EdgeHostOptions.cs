@@ -13,6 +13,11 @@ public sealed record EdgeHostOptions
     public string? WatchShaders { get; init; }
     /// <summary>Threads of the CPU backend; 0 for all cores.</summary>
     public int Threads { get; init; }
+    /// <summary>
+    /// Whether products with quantised weights read their input rounded to whole numbers of 8 or more bits: faster, right to two or three digits. The devices <c>cpu</c> (<see cref="Cpu.CpuOptions.Int8Activations"/>) and
+    /// <c>onnx:cpu</c> can; others are not opened then. False: exact.
+    /// </summary>
+    public bool Int8Activations { get; init; }
     /// <summary>For a plain model: adapter folders that build on each other in this order.</summary>
     public IReadOnlyList<string> Adapters { get; init; } = [];
     /// <summary>Bytes that resident adapters may take together.</summary>

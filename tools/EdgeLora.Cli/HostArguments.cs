@@ -40,6 +40,7 @@ internal sealed class HostArguments
     {
         Device = device ?? Device.Name(result),
         Threads = Device.Threads(result),
+        Int8Activations = Device.Int8Activations(result),
         DeviceReport = DeviceArguments.Report,
         WatchShaders = Device.WatchShaders(result),
         Adapters = result.GetValue(Adapter) ?? [],

@@ -18,6 +18,9 @@ public readonly record struct AdamWStep(double LearningRate, double Beta1, doubl
 /// </summary>
 public interface ITrainingBackend : IComputeBackend
 {
+    /// <summary>Why it does not train as it was opened; null: it does.</summary>
+    string? NoTraining => null;
+
     /// <summary>Sets the first <paramref name="rows"/> rows to zero.</summary>
     void Clear(int rows, DeviceTensor x);
 

@@ -96,7 +96,9 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         for (int t = 0; t < rows; t += BlockRows)
         {
             block.Rows = Math.Min(BlockRows, rows - t);
-            if (block.Packed is not null && rows > PackedProduct<O, V>.MostRows)
+            if (block.Rounded != null)
+                IntegerProduct<O, V>.Run(block, start, end, scratch);
+            else if (block.Packed is not null && rows > PackedProduct<O, V>.MostRows)
                 PackedPanels<O, V>.Run(block, start, end, scratch);
             else if (block.Packed is not null)
                 PackedProduct<O, V>.Run(block, start, end, scratch);
@@ -109,12 +111,14 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 if (plan.Finishes[f].Site == block.Site)
                     End(plan.Finishes[f].Some(row, row + block.Rows), block.Inputs, start, end, scratch);
             block.X += block.Rows * block.XStride;
+            block.Rounded += block.Rows * block.RoundedStride;
             block.Y += block.Rows * block.YStride;
         }
     }
 
     // Outputs that stay together: whole tiles for wide layers and many rows, else panels, of the weight's and of a step's B.
-    private static int Unit(in Product p, int parts) => p.Outputs >= 96 * parts && (p.Packed is null || p.Rows > PackedProduct<O, V>.MostRows) ? 48 : PackedWeight.Panel;
+    private static int Unit(in Product p, int parts) => p.Rounded != null ? p.Outputs >= 64 * parts && p.Rows > 1 ? 32 : PackedWeight.Panel
+        : p.Outputs >= 96 * parts && (p.Packed is null || p.Rows > PackedProduct<O, V>.MostRows) ? 48 : PackedWeight.Panel;
 
     private static int Units(in Product p, int parts) => (p.Outputs + Unit(p, parts) - 1) / Unit(p, parts);
 
@@ -133,6 +137,13 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         DeviceTensor weight = adapter?.Weight ?? site.Weight;
         byte* bytes = Pointer.Bytes(weight);
         bool more = plan.FinishCount > 0 && plan.Finishes[plan.FinishCount - 1].Site == plan.SiteCount;
+        if (plan.ProductCount == 0)
+        {
+            plan.X = x;
+            plan.XStride = xStride;
+            plan.Inputs = site.Inputs;
+        }
+        plan.RowCount = Math.Max(plan.RowCount, (int)((x - plan.X) / xStride) + rows);
         int first = more ? plan.Finishes[plan.FinishCount - 1].First + plan.Finishes[plan.FinishCount - 1].Rows : 0;
         // Neighbouring paths over the same weight read it together.
         if (more && plan.Products[plan.ProductCount - 1].Weight == bytes)
@@ -165,6 +176,7 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
         for (int i = 0; i < plan.ProductCount; i++)
             outputs = Math.Max(outputs, plan.Products[i].Outputs);
         plan.BaseCount = plan.ProductCount;
+        AddRounded(plan);
         long down = 0, masked = 0;
         int maxRank = 0;
         for (int i = 0; i < plan.FinishCount; i++)
@@ -176,13 +188,33 @@ internal static unsafe class Linear<O, V> where O : struct, ILanes<V> where V : 
                 masked += step.Dropout is null ? 0 : (long)plan.Finishes[i].Rows * inputs;
             }
         AddDowns(plan, inputs, down, masked);
-        long each = Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, PackedProduct<O, V>.ScratchFloats(inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats(inputs), ColumnProduct<O, V>.ScratchFloats(outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
+        long each = Math.Max(Math.Max(Math.Max(RowProduct<O, V>.ScratchFloats, IntegerProduct<O, V>.ScratchFloats), PackedProduct<O, V>.ScratchFloats(inputs)), Math.Max(PackedPanels<O, V>.ScratchFloats(inputs), ColumnProduct<O, V>.ScratchFloats(outputs))) + LowRank<O, V>.ScratchFloats(maxRank);
         foreach (Scratch scratch in plan.Scratch)
             scratch.Reserve(each);
         long work = 0;
         for (int i = 0; i < plan.ProductCount; i++)
             work += (long)plan.Products[i].Rows * plan.Products[i].Inputs * plan.Products[i].Outputs;
         return work;
+    }
+
+    // What base products read of the input as whole numbers.
+    private static void AddRounded(LinearPlan plan)
+    {
+        for (int i = 0; i < plan.BaseCount; i++)
+        {
+            int words = plan.Products[i].Packed?.RoundedWords ?? 0;
+            plan.RoundedTo8 |= words == 8;
+            plan.RoundedTo16 |= words == 16;
+        }
+        plan.ReserveRounded();
+        for (int i = 0; i < plan.BaseCount; i++)
+        {
+            ref Product product = ref plan.Products[i];
+            if (product.Packed is not { RoundedWords: > 0 and int words })
+                continue;
+            product.Rounded = plan.Row((int)((product.X - plan.X) / plan.XStride), words);
+            product.RoundedStride = plan.RowWords(words);
+        }
     }
 
     // Of the outputs of A.

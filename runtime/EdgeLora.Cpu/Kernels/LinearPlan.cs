@@ -38,6 +38,38 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     /// <summary>What masks write.</summary>
     public readonly Scratch Masked = new();
 
+    /// <summary>The input's first row.</summary>
+    public float* X;
+
+    /// <summary>Floats from one row of the input to the next.</summary>
+    public long XStride;
+
+    /// <summary>Inputs.</summary>
+    public int Inputs;
+
+    /// <summary>Rows of the input, those between groups too.</summary>
+    public int RowCount;
+
+    /// <summary>Whether a base product reads the input rounded to 8 bits, and to 16.</summary>
+    public bool RoundedTo8, RoundedTo16;
+
+    private readonly Scratch _rounded8 = new(), _rounded16 = new();
+
+    /// <summary>Room for the rounded rows that are wanted.</summary>
+    public void ReserveRounded()
+    {
+        if (RoundedTo8)
+            _rounded8.Reserve(RowCount * RowWords(8));
+        if (RoundedTo16)
+            _rounded16.Reserve(RowCount * RowWords(16));
+    }
+
+    /// <summary>Row <paramref name="row"/> of the input in so many words a group.</summary>
+    public int* Row(int row, int words) => (int*)(words == 8 ? _rounded8 : _rounded16).Reserve(0) + row * RowWords(words);
+
+    /// <summary>32-bit words of a rounded row.</summary>
+    public long RowWords(int words) => Inputs / RoundedRows.Group * (long)RoundedRows.Stride(words);
+
     /// <summary>Appends a product.</summary>
     public ref Product AddProduct() => ref Growing.Append(ref Products, ref ProductCount);
 
@@ -53,7 +85,8 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
         Array.Clear(Products, 0, ProductCount);
         Array.Clear(Finishes, 0, FinishCount);
         Array.Clear(Masks, 0, MaskCount);
-        ProductCount = BaseCount = FinishCount = MaskCount = SiteCount = 0;
+        ProductCount = BaseCount = FinishCount = MaskCount = SiteCount = RowCount = 0;
+        RoundedTo8 = RoundedTo16 = false;
     }
 
     /// <inheritdoc/>
@@ -61,5 +94,7 @@ internal sealed unsafe class LinearPlan(Scratch[] scratch) : IDisposable
     {
         Down.Dispose();
         Masked.Dispose();
+        _rounded8.Dispose();
+        _rounded16.Dispose();
     }
 }

@@ -39,6 +39,12 @@ internal unsafe struct Product
     /// <summary>Floats from one row of x to the next.</summary>
     public long XStride;
 
+    /// <summary>First row of x as whole numbers, where W is packed for them.</summary>
+    public int* Rounded;
+
+    /// <summary>32-bit words from one rounded row to the next.</summary>
+    public long RoundedStride;
+
     /// <summary>First row of y.</summary>
     public float* Y;
 

@@ -96,6 +96,30 @@ internal unsafe interface ILanes<V> where V : unmanaged
     /// <summary><see cref="Sum"/> of eight vectors.</summary>
     static abstract void Sum8(V a, V b, V c, V d, V e, V f, V g, V h, float* sums);
 
+    /// <summary>Two signed bytes a word, as the word's two halves: whole numbers, which the ops below take.</summary>
+    static abstract V Pairs(sbyte* p);
+
+    /// <summary>The four bits from bit <paramref name="shift"/> (a literal: 0 or 4) on of each byte, those of <paramref name="flip"/> turned over.</summary>
+    static abstract V Nibbles(V words, int shift, byte flip);
+
+    /// <summary>a0·b0 + a1·b1 of the signed halves of each word.</summary>
+    static abstract V MultiplyHalves(V a, V b);
+
+    /// <summary>Of each half: a0·b0 + a1·b1 of the unsigned bytes of <paramref name="a"/> and the signed ones of <paramref name="b"/>, which must fit the half.</summary>
+    static abstract V MultiplyBytes(V a, V b);
+
+    /// <summary>Sums of words.</summary>
+    static abstract V AddWords(V a, V b);
+
+    /// <summary>Differences of words.</summary>
+    static abstract V SubtractWords(V a, V b);
+
+    /// <summary>Sums of halves of words.</summary>
+    static abstract V AddHalves(V a, V b);
+
+    /// <summary>Words as numbers, rounded to the nearest.</summary>
+    static abstract V Numbers(V words);
+
     /// <summary>√a, rounded correctly.</summary>
     static abstract V Sqrt(V a);
 }

@@ -185,6 +185,53 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Pairs(sbyte* p) => Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<long>(p)).AsSByte()).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Nibbles(Vector128<float> words, int shift, byte flip) => (((words.AsInt32() >>> shift).AsByte() ^ Vector128.Create(flip)) & Vector128.Create((byte)15)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> MultiplyHalves(Vector128<float> a, Vector128<float> b) => Sse2.IsSupported ? Sse2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle() : MultiplyHalvesAnywhere(a, b);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> MultiplyBytes(Vector128<float> a, Vector128<float> b) => Ssse3.IsSupported ? Ssse3.MultiplyAddAdjacent(a.AsByte(), b.AsSByte()).AsSingle() : MultiplyBytesAnywhere(a, b);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AddWords(Vector128<float> a, Vector128<float> b) => (a.AsInt32() + b.AsInt32()).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> SubtractWords(Vector128<float> a, Vector128<float> b) => (a.AsInt32() - b.AsInt32()).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AddHalves(Vector128<float> a, Vector128<float> b) => (a.AsInt16() + b.AsInt16()).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Numbers(Vector128<float> words) => Vector128.ConvertToSingle(words.AsInt32());
+
+    /// <summary><see cref="MultiplyHalves"/> for processors without such an instruction.</summary>
+    public static Vector128<float> MultiplyHalvesAnywhere(Vector128<float> a, Vector128<float> b)
+    {
+        Vector128<int> x = a.AsInt32(), y = b.AsInt32();
+        return ((x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16)).AsSingle();
+    }
+
+    /// <summary><see cref="MultiplyBytes"/> for processors without such an instruction.</summary>
+    public static Vector128<float> MultiplyBytesAnywhere(Vector128<float> a, Vector128<float> b)
+    {
+        Vector128<ushort> x = a.AsUInt16();
+        Vector128<short> y = b.AsInt16();
+        return ((x & Vector128.Create((ushort)255)).AsInt16() * (y << 8 >> 8) + (x >>> 8).AsInt16() * (y >> 8)).AsSingle();
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Sqrt(Vector128<float> a) => Vector128.Sqrt(a);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

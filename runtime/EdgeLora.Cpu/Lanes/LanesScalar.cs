@@ -142,11 +142,52 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
     }
 
     /// <inheritdoc/>
+    public static Quad Pairs(sbyte* p) => Words(Halves(p[0], p[1]), Halves(p[2], p[3]), Halves(p[4], p[5]), Halves(p[6], p[7]));
+
+    /// <inheritdoc/>
+    public static Quad Nibbles(Quad words, int shift, byte flip)
+    {
+        int turned = flip * 0x01010101, mask = 0x0F0F0F0F;
+        return Words(((Word(words.A) >>> shift) ^ turned) & mask, ((Word(words.B) >>> shift) ^ turned) & mask, ((Word(words.C) >>> shift) ^ turned) & mask, ((Word(words.D) >>> shift) ^ turned) & mask);
+    }
+
+    /// <inheritdoc/>
+    public static Quad MultiplyHalves(Quad a, Quad b) => Words(MultiplyHalves(a.A, b.A), MultiplyHalves(a.B, b.B), MultiplyHalves(a.C, b.C), MultiplyHalves(a.D, b.D));
+
+    /// <inheritdoc/>
+    public static Quad MultiplyBytes(Quad a, Quad b) => Words(MultiplyBytes(a.A, b.A), MultiplyBytes(a.B, b.B), MultiplyBytes(a.C, b.C), MultiplyBytes(a.D, b.D));
+
+    /// <inheritdoc/>
+    public static Quad AddWords(Quad a, Quad b) => Words(Word(a.A) + Word(b.A), Word(a.B) + Word(b.B), Word(a.C) + Word(b.C), Word(a.D) + Word(b.D));
+
+    /// <inheritdoc/>
+    public static Quad SubtractWords(Quad a, Quad b) => Words(Word(a.A) - Word(b.A), Word(a.B) - Word(b.B), Word(a.C) - Word(b.C), Word(a.D) - Word(b.D));
+
+    /// <inheritdoc/>
+    public static Quad AddHalves(Quad a, Quad b) => Words(AddHalves(a.A, b.A), AddHalves(a.B, b.B), AddHalves(a.C, b.C), AddHalves(a.D, b.D));
+
+    /// <inheritdoc/>
+    public static Quad Numbers(Quad words) => new(Word(words.A), Word(words.B), Word(words.C), Word(words.D));
+
+    /// <inheritdoc/>
     public static Quad Sqrt(Quad a) => new(MathF.Sqrt(a.A), MathF.Sqrt(a.B), MathF.Sqrt(a.C), MathF.Sqrt(a.D));
 
     private static Quad Words(int a, int b, int c, int d) => new(BitConverter.Int32BitsToSingle(a), BitConverter.Int32BitsToSingle(b), BitConverter.Int32BitsToSingle(c), BitConverter.Int32BitsToSingle(d));
 
     private static int Word(float bits) => BitConverter.SingleToInt32Bits(bits);
+
+    private static int Halves(int low, int high) => (ushort)low | high << 16;
+
+    private static int MultiplyHalves(float a, float b) => (short)Word(a) * (short)Word(b) + (Word(a) >> 16) * (Word(b) >> 16);
+
+    private static int MultiplyBytes(float a, float b)
+    {
+        uint x = (uint)Word(a);
+        int y = Word(b);
+        return Halves((byte)x * (sbyte)y + (byte)(x >> 8) * (sbyte)(y >> 8), (byte)(x >> 16) * (sbyte)(y >> 16) + (byte)(x >> 24) * (sbyte)(y >> 24));
+    }
+
+    private static int AddHalves(float a, float b) => Halves((short)Word(a) + (short)Word(b), (Word(a) >> 16) + (Word(b) >> 16));
 
     private static float BF16(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
 

@@ -28,6 +28,8 @@ public sealed class TrainingEngine : IDisposable
     {
         _model = model;
         _backend = model.Backend as ITrainingBackend ?? throw new NotSupportedException($"device '{model.Backend.Name}' does not train");
+        if (_backend.NoTraining is { } why)
+            throw new NotSupportedException($"device '{_backend.Name}' does not train: {why}");
         _tape = new(_backend, Gradients);
         _pass = model.CreatePass(_tape, 64);
         _head = new(_backend, _pass.Head, model.Config);

@@ -191,7 +191,7 @@ public sealed class BenchTests : IDisposable
     {
         LlamaShape shape = new("small", 64, 96, 2, 4, 2, 128);
         using BenchSubject subject = BenchSubject.Of(shape, type, DType.F32);
-        using (MeasuredModel measured = new(subject, "cpu", 1, CancellationToken.None))
+        using (MeasuredModel measured = new(subject, "cpu", 1, false, CancellationToken.None))
         {
             Assert.All(measured.Model.Sites.Sites.Where(s => s.Linear is not null), s => Assert.Equal(type, s.Linear!.Weight.Type));
             Assert.Equal(13, measured.Tree.Nodes.Count - 1);

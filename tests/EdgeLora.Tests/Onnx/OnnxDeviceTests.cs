@@ -81,7 +81,7 @@ public sealed class OnnxDeviceTests
     public void A_family_that_is_added_is_listed_before_the_reference_and_opened_by_its_ids()
     {
         DeviceInfo one = new("test:one", "One", "CPU", "", false);
-        ComputeDevices.Add(new("test", "test:one", id => id == one.Id, (devices, missing) => { devices.Add(one); missing.Add(new("test:two", "it is for a test")); }, (_, _) => throw new DeviceException("for a test")));
+        ComputeDevices.Add(new("test", "test:one", id => id == one.Id, (devices, missing) => { devices.Add(one); missing.Add(new("test:two", "it is for a test")); }, (_, _, _) => throw new DeviceException("for a test")));
         IReadOnlyList<DeviceInfo> all = ComputeDevices.All(out IReadOnlyList<MissingDevice> absent);
         Assert.Contains(one, all);
         Assert.Equal("reference", all[^1].Id);

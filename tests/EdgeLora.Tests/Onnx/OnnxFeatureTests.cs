@@ -68,7 +68,7 @@ public sealed class OnnxFeatureTests
     public void Few_graphs_and_few_bytes_of_bound_paths_are_enough_for_many_paths()
     {
         string tree = Path.Combine(SharedFolder.Repository, "adapters", "nano");
-        ComputeDevices.Add(new("few", "few:cpu", id => id == "few:cpu", (_, _) => { }, (_, threads) => new OnnxBackend("onnx:cpu", threads, new OnnxOptions { Graphs = 2, Bindings = 3, BoundBytes = 1 << 20 })));
+        ComputeDevices.Add(new("few", "few:cpu", id => id == "few:cpu", (_, _) => { }, (_, threads, _) => new OnnxBackend("onnx:cpu", threads, new OnnxOptions { Graphs = 2, Bindings = 3, BoundBytes = 1 << 20 })));
         using EdgeHost host = EdgeHost.Open(tree, new() { Device = "few:cpu" }), cpu = EdgeHost.Open(tree);
         OnnxCausalLM onnx = (OnnxCausalLM)host.Model.Whole!;
         string[] nodes = ["", "shakespeare/kings/richard", "holmes", "math", "assistant/polite", "restaurant"];

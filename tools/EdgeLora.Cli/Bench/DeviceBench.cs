@@ -6,9 +6,10 @@ namespace EdgeLora.Cli.Bench;
 /// <summary>Measures devices, one at a time. One that cannot be opened is reported.</summary>
 /// <param name="settings">How thoroughly.</param>
 /// <param name="threads">Threads of the CPU device; 0: one a core.</param>
+/// <param name="int8Activations">Whether devices are opened with 8-bit activations.</param>
 /// <param name="peer">Runs beside the CPU device, on the same file; null: nothing does.</param>
 /// <param name="progress">Told after each run: what is measured, runs done, runs in all as far as it is known.</param>
-internal sealed class DeviceBench(BenchSettings settings, int threads, LlamaBench? peer, Action<string, int, int> progress)
+internal sealed class DeviceBench(BenchSettings settings, int threads, bool int8Activations, LlamaBench? peer, Action<string, int, int> progress)
 {
     private const string Memory = "Memory of the host";
 
@@ -21,7 +22,7 @@ internal sealed class DeviceBench(BenchSettings settings, int threads, LlamaBenc
         DeviceReport report = new(device.Id, device.Name, device.Kind, device.Detail, null, null, null, []);
         try
         {
-            using MeasuredModel measured = new(subject, device.Id, threads, cancellation);
+            using MeasuredModel measured = new(subject, device.Id, threads, int8Activations, cancellation);
             Type ??= measured.Model.Sites.Sites.Where(s => s.Linear is not null).GroupBy(s => s.Linear!.Weight.Type).MaxBy(g => g.Sum(s => s.Linear!.Weight.ByteLength))!.Key.ToString();
             using TokenCases tokens = new(measured);
             using SwitchCases switches = new(measured);

@@ -12,10 +12,10 @@ internal sealed class MeasuredModel : IDisposable
     private readonly AdapterStore _store;
 
     /// <summary>Opens the base. Throws as <see cref="EdgeHost.Open"/>.</summary>
-    public MeasuredModel(BenchSubject subject, string device, int threads, CancellationToken cancellation)
+    public MeasuredModel(BenchSubject subject, string device, int threads, bool int8Activations, CancellationToken cancellation)
     {
         _subject = subject;
-        Host = EdgeHost.Open(subject.Path, new EdgeHostOptions { Device = device, Threads = threads });
+        Host = EdgeHost.Open(subject.Path, new EdgeHostOptions { Device = device, Threads = threads, Int8Activations = int8Activations });
         try
         {
             subject.WriteAdapters(Model.Sites, cancellation);

@@ -13,7 +13,7 @@ internal sealed class TrainingCases(MeasuredModel measured, BenchSettings settin
     private TrainingJob? _job;
 
     /// <summary>The case; none on a device that does not train.</summary>
-    public IEnumerable<BenchCase> All() => measured.Model.Backend is not ITrainingBackend ? [] : [new(new(FormattableString.Invariant($"train/lora-r{RandomTree.TrainedRank}-{settings.TrainingRows}x{Tokens}"), "Training",
+    public IEnumerable<BenchCase> All() => measured.Model.Backend is not ITrainingBackend { NoTraining: null } ? [] : [new(new(FormattableString.Invariant($"train/lora-r{RandomTree.TrainedRank}-{settings.TrainingRows}x{Tokens}"), "Training",
         FormattableString.Invariant($"LoRA r {RandomTree.TrainedRank}, all linear, a step of {settings.TrainingRows} × {Tokens} tokens"), BenchUnit.TokensPerSecond.Name, BenchUnit.TokensPerSecond), settings.TrainingRows * Tokens, Run)];
 
     private int Tokens => Math.Min(settings.TrainingTokens, measured.Model.Config.ContextLength);

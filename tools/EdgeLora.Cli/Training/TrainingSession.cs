@@ -16,11 +16,11 @@ internal sealed class TrainingSession : IDisposable
     private readonly TrainingProgress _progress;
 
     /// <summary>Opens the base, reads every recipe's data, queues the jobs. Throws before anything trains where one of them cannot.</summary>
-    public TrainingSession(CommandIo io, IReadOnlyList<TrainingRecipe> recipes, string device, int threads, bool resume, bool json)
+    public TrainingSession(CommandIo io, IReadOnlyList<TrainingRecipe> recipes, string device, int threads, bool int8Activations, bool resume, bool json)
     {
         (_io, _json) = (io, json);
         CheckTogether(recipes);
-        _host = EdgeHost.Open(recipes[0].ModelPath, new EdgeHostOptions { Device = device, Threads = threads, DeviceReport = DeviceArguments.Report });
+        _host = EdgeHost.Open(recipes[0].ModelPath, new EdgeHostOptions { Device = device, Threads = threads, Int8Activations = int8Activations, DeviceReport = DeviceArguments.Report });
         try
         {
             _engine = new(_host.Model);

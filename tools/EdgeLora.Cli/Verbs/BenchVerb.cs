@@ -31,6 +31,7 @@ internal static class BenchVerb
     {
         Option<string[]> devices = new("--device") { Description = "Device ids with commas between, see 'edgelora devices'; repeated: all are measured. Default: every device but the scalar reference.", HelpName = "id[,id]" };
         Option<int> threads = new("--threads") { Description = "Threads of the CPU device; 0: one a core. Default: 0.", HelpName = "count" };
+        Option<string> activations = DeviceArguments.CreateActivations();
         Option<string?> model = new("--model") { Description = "A model or a tree, measured under random adapters and, of a tree, at up to eight of its own nodes. Default: none.", HelpName = "folder" };
         Option<string?> shape = new("--shape") { Description = $"A random model of a standard shape: {Names(LlamaShape.Standard.Select(s => s.Name))}. Default: 135m; with --quick 15m.", HelpName = "shape" };
         Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0. Of q4_k and q6_k, matrices whose rows are no multiple of 256 are q5_0 and q8_0, as llama.cpp has them.", HelpName = "type" };
@@ -77,7 +78,7 @@ internal static class BenchVerb
             if (r.GetValueOrDefault<double?>() is not (null or (>= 0 and <= 86400)))
                 r.AddError("--seconds: expected 0..86400");
         });
-        foreach (Option option in (Option[])[devices, threads, model, shape, type, adapterType, quick, seconds, json, archive, html, peer])
+        foreach (Option option in (Option[])[devices, threads, activations, model, shape, type, adapterType, quick, seconds, json, archive, html, peer])
             command.Add(option);
         command.Add(BenchCompareVerb.Create(io));
         command.SetAction((result, cancellation) => Task.Run(() =>
@@ -97,7 +98,7 @@ internal static class BenchVerb
             DType adapters = Type(s_adapterTypes, result.GetRequiredValue(adapterType))!.Value;
             using BenchSubject subject = given is not null ? BenchSubject.Of(given, adapters) : BenchSubject.Of(Shape(result.GetValue(shape) ?? (result.GetValue(quick) ? "15m" : "135m"))!, Type(s_types, result.GetValue(type) ?? "q8_0")!.Value, adapters, gguf: other is not null);
             bool line = result.GetResult(json) is not null && result.GetValue(json) is null;
-            BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), other, result.GetValue(quick), tables: !line, cancellation);
+            BenchReport report = Measure(io, settings, subject, Devices(named), result.GetValue(threads), DeviceArguments.IsInt8(result, activations), other, result.GetValue(quick), tables: !line, cancellation);
             if (line)
                 io.WriteJson(w => BenchJson.Write(w, report));
             else if (result.GetValue(json) is { } file)
@@ -115,12 +116,12 @@ internal static class BenchVerb
         }, CancellationToken.None));
     }
 
-    private static BenchReport Measure(CommandIo io, BenchSettings settings, BenchSubject subject, IReadOnlyList<DeviceInfo> devices, int threads, LlamaBench? peer, bool quick, bool tables, CancellationToken cancellation)
+    private static BenchReport Measure(CommandIo io, BenchSettings settings, BenchSubject subject, IReadOnlyList<DeviceInfo> devices, int threads, bool int8Activations, LlamaBench? peer, bool quick, bool tables, CancellationToken cancellation)
     {
         string[] version = (typeof(EdgeHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown").Split('+');
         BenchReport report = new(version[0], version.ElementAtOrDefault(1), RuntimeInformation.FrameworkDescription + (RuntimeFeature.IsDynamicCodeSupported ? "" : " NativeAOT"), RuntimeInformation.OSDescription,
             RuntimeInformation.ProcessArchitecture.ToString(), Environment.ProcessorCount, DateTimeOffset.UtcNow, subject.Name, null, quick, []);
-        DeviceBench bench = new(settings, threads, peer, (what, done, total) => io.Progress(what, done, total));
+        DeviceBench bench = new(settings, threads, int8Activations, peer, (what, done, total) => io.Progress(what, done, total));
         if (tables)
             io.Console().WriteLine(BenchTables.Legend);
         foreach (DeviceInfo device in devices)

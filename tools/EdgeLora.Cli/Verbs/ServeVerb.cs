@@ -56,6 +56,7 @@ internal static class ServeVerb
             {
                 Device = device.Name(result),
                 Threads = device.Threads(result),
+                Int8Activations = device.Int8Activations(result),
                 DeviceReport = DeviceArguments.Report,
                 WatchShaders = device.WatchShaders(result),
                 Watch = result.GetValue(watch),

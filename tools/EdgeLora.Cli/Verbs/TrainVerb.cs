@@ -61,7 +61,7 @@ internal static class TrainVerb
                         flags.Add((field.Name, text));
             string[] files = result.GetValue(recipes) ?? [];
             TrainingRecipe[] all = files.Length == 0 ? [TrainingRecipe.Read(null, flags)] : [.. files.Select(f => TrainingRecipe.Read(f, flags))];
-            using TrainingSession session = new(io, all, device.Name(result), device.Threads(result), result.GetValue(resume), result.GetValue(json));
+            using TrainingSession session = new(io, all, device.Name(result), device.Threads(result), device.Int8Activations(result), result.GetValue(resume), result.GetValue(json));
             return session.Run(cancellation) ? EdgeLoraCommand.Ok : EdgeLoraCommand.Failed;
         }, CancellationToken.None));
         return command;
