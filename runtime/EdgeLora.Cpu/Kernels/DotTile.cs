@@ -12,7 +12,7 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
     public const int Rows = 3;
 
     /// <summary>Rows of W: outputs.</summary>
-    public static int Outputs => O.Count == 16 ? 8 : 4;
+    public static int Outputs => O.Registers == 32 ? 8 : 4;
 
     /// <summary>
     /// Continues the accumulators [Rows, Outputs] (begins them where <paramref name="begin"/>) over whole vectors of inputs, and writes their sums to y [Rows, Outputs] where it is given,
@@ -21,7 +21,7 @@ internal static unsafe class DotTile<O, V> where O : struct, ILanes<V> where V :
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Run(float* x, long xStride, int rows, float* w, long wStride, int outputs, int inputs, float* accumulators, bool begin, float* y, long yStride)
     {
-        if (O.Count == 16)
+        if (O.Registers == 32)
             Eight(x, xStride, rows, w, wStride, outputs, inputs, accumulators, begin, y, yStride);
         else
             Four(x, xStride, rows, w, wStride, outputs, inputs, accumulators, begin, y, yStride);

@@ -9,7 +9,7 @@ namespace EdgeLora.Cpu;
 internal static unsafe class OuterTile<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
     /// <summary>Rows of a.</summary>
-    public static int Rows => O.Count == 16 ? 8 : 4;
+    public static int Rows => O.Registers == 32 ? 8 : 4;
 
     /// <summary>Columns of b.</summary>
     public static int Columns => 3 * O.Count;
@@ -21,7 +21,9 @@ internal static unsafe class OuterTile<O, V> where O : struct, ILanes<V> where V
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Run(float* a, long aRow, long aDepth, int rows, float* b, long bDepth, int depth, float* c, long cRow, bool chain)
     {
-        if (O.Count == 16)
+        if (LaneTile.Takes<V>() && aDepth == 1)
+            LaneTile.Run(a, aRow, rows, b, bDepth, null, 1, depth, c, cRow, chain);
+        else if (O.Registers == 32)
             Eight(a, aRow, aDepth, rows, b, bDepth, depth, c, cRow, chain);
         else
             Four(a, aRow, aDepth, rows, b, bDepth, depth, c, cRow, chain);

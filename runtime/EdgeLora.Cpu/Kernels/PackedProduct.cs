@@ -91,6 +91,8 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
                 }
                 if (p.Rows > 1)
                     PackedRows<O, V>.Run<W>(w0, w1, step, x + k, x1 + k, x2 + k, x3 + k, depth, factors, table, sums);
+                else if (count == 4 && LaneTile.Takes<V>() && typeof(W) == typeof(PackedBytes))
+                    LaneBytes.Run((sbyte*)w0, step, x + k, depth, factors, sums);
                 else if (count == 4)
                     Four<W>(w0, w1, w2, w3, step, x + k, depth, factors, table, sums);
                 else

@@ -13,7 +13,9 @@ internal static unsafe class ScaledTile<O, V> where O : struct, ILanes<V> where 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Run(float* x, long xStride, int rows, float* w, float* factors, int groups, int depth, float* y, long yStride)
     {
-        if (O.Count == 16)
+        if (LaneTile.Takes<V>())
+            LaneTile.Run(x, xStride, rows, w, Columns, factors, groups, depth, y, yStride, chain: false);
+        else if (O.Registers == 32)
             Eight(x, xStride, rows, w, factors, groups, depth, y, yStride);
         else
             Four(x, xStride, rows, w, factors, groups, depth, y, yStride);

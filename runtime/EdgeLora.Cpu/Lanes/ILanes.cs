@@ -12,6 +12,9 @@ internal unsafe interface ILanes<V> where V : unmanaged
     /// <summary>Floats in a vector: 4, 8 or 16.</summary>
     static abstract int Count { get; }
 
+    /// <summary>Registers for such vectors: 16 or 32. A constant for the compiler.</summary>
+    static abstract int Registers { get; }
+
     /// <summary>All lanes 0.</summary>
     static abstract V Zero { get; }
 

@@ -12,6 +12,9 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static int Count => 4;
 
     /// <inheritdoc/>
+    public static int Registers => AdvSimd.IsSupported ? 32 : 16;
+
+    /// <inheritdoc/>
     public static Vector128<float> Zero => Vector128<float>.Zero;
 
     /// <inheritdoc/>
@@ -34,7 +37,8 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> LoadI8(sbyte* p)
     {
-        Vector128<short> shorts = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<int>(p)).AsSByte());
+        // Read as a float: Arm loads an int into a register of its other kind first.
+        Vector128<short> shorts = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<float>(p)).AsSByte());
         return Vector128.ConvertToSingle(Vector128.WidenLower(shorts));
     }
 
@@ -42,7 +46,7 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> LoadNibbles(byte* p, int shift)
     {
-        Vector128<ushort> shorts = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<int>(p)).AsByte());
+        Vector128<ushort> shorts = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<float>(p)).AsByte());
         Vector128<int> q = ((Vector128.WidenLower(shorts) >> shift) & Vector128.Create(15u)).AsInt32();
         return Vector128.ConvertToSingle(q - Vector128.Create(8));
     }
@@ -64,13 +68,13 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> LoadFiniteF16(ushort* p)
     {
         // As in LoadF16; the sign spreads over the bits that the mask clears.
-        Vector128<int> half = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<long>(p)).AsInt16());
+        Vector128<int> half = Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<double>(p)).AsInt16());
         return ((half << 13) & Vector128.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector128.Create(5.192296858534828e33f);
     }
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Units(byte* p, int bytes) => (bytes == 4 ? Vector128.Load((int*)p) : bytes == 2 ? Widen((ushort*)p).AsInt32() : Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<int>(p)).AsByte())).AsInt32()).AsSingle();
+    public static Vector128<float> Units(byte* p, int bytes) => (bytes == 4 ? Vector128.Load((int*)p) : bytes == 2 ? Widen((ushort*)p).AsInt32() : Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<float>(p)).AsByte())).AsInt32()).AsSingle();
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -166,6 +170,12 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
             Vector128<float> cd = Sse.UnpackLow(c, d) + Sse.UnpackHigh(c, d);
             (Sse.MoveLowToHigh(ab, cd) + Sse.MoveHighToLow(cd, ab)).Store(sums);
         }
+        else if (AdvSimd.Arm64.IsSupported)
+        {
+            Vector128<double> ab = (AdvSimd.Arm64.ZipLow(a, b) + AdvSimd.Arm64.ZipHigh(a, b)).AsDouble();
+            Vector128<double> cd = (AdvSimd.Arm64.ZipLow(c, d) + AdvSimd.Arm64.ZipHigh(c, d)).AsDouble();
+            (AdvSimd.Arm64.ZipLow(ab, cd).AsSingle() + AdvSimd.Arm64.ZipHigh(ab, cd).AsSingle()).Store(sums);
+        }
         else
         {
             sums[0] = Sum(a);
@@ -235,5 +245,5 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> Sqrt(Vector128<float> a) => Vector128.Sqrt(a);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<uint> Widen(ushort* p) => Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<ulong>(p)).AsUInt16());
+    private static Vector128<uint> Widen(ushort* p) => Vector128.WidenLower(Vector128.CreateScalarUnsafe(Unsafe.ReadUnaligned<double>(p)).AsUInt16());
 }

@@ -11,6 +11,9 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
     public static int Count => 8;
 
     /// <inheritdoc/>
+    public static int Registers => 16;
+
+    /// <inheritdoc/>
     public static Vector256<float> Zero => Vector256<float>.Zero;
 
     /// <inheritdoc/>

@@ -11,6 +11,9 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
     public static int Count => 16;
 
     /// <inheritdoc/>
+    public static int Registers => 32;
+
+    /// <inheritdoc/>
     public static Vector512<float> Zero => Vector512<float>.Zero;
 
     /// <inheritdoc/>

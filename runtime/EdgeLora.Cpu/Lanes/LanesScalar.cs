@@ -25,6 +25,9 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
     public static int Count => 4;
 
     /// <inheritdoc/>
+    public static int Registers => 16;
+
+    /// <inheritdoc/>
     public static Quad Zero => default;
 
     /// <inheritdoc/>
