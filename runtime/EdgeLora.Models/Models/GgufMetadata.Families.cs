@@ -111,8 +111,8 @@ internal sealed partial class GgufMetadata
         {
             if (!_numbers.TiedHead)
                 throw Refused("tie_word_embeddings", "true");
-            if (_numbers.ScoreCap == 0)
-                throw Refused("attn_logit_softcapping", "a number");
+            if (_numbers.ScoreCap == 0 || _numbers.LogitCap == 0)
+                throw Refused(_numbers.ScoreCap == 0 ? "attn_logit_softcapping" : "final_logit_softcapping", "a number");
             Put("attn_logit_softcapping", _numbers.ScoreCap);
             Put("final_logit_softcapping", _numbers.LogitCap);
             return;

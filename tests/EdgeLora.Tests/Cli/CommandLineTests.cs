@@ -146,6 +146,33 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void What_a_killed_conversion_left_of_a_folder_is_swept_by_the_next_and_what_another_writes_is_not()
+    {
+        string source = SharedFolder.Require("fixtures/models/granite"), target = Path.Combine(_folder, "out");
+        string[] left = [.. new[] { ".out.0123.tmp", ".out.4567.tmp", ".other.89.tmp" }.Select(n => Path.Combine(_folder, n))];
+        foreach (string folder in left)
+        {
+            Directory.CreateDirectory(folder);
+            File.WriteAllText(Path.Combine(folder, ".writing"), "");
+            File.WriteAllText(Path.Combine(folder, "model.safetensors"), "part");
+        }
+        using (FileStream writer = new(Path.Combine(left[1], ".writing"), FileMode.Open, FileAccess.Write, FileShare.None))
+            Assert.Equal(0, Run(null, "convert", source, target).Code);
+        Assert.Equal(left[1..].Append(target).Order(), Directory.GetDirectories(_folder).Order());
+        Assert.True(File.Exists(Path.Combine(target, "config.json")));
+        Assert.False(File.Exists(Path.Combine(target, ".writing")));
+    }
+
+    [Fact]
+    public void A_tree_is_no_model_to_convert_and_the_verb_that_writes_its_nodes_is_named()
+    {
+        Directory.CreateDirectory(Path.Combine(_folder, "tree", "base"));
+        (int code, _, string error) = Run(null, "convert", Path.Combine(_folder, "tree"), Path.Combine(_folder, "x.gguf"));
+        Assert.Equal(2, code);
+        Assert.Contains("edgelora merge", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Inspect_tells_how_a_base_is_quantised_or_why_it_is_refused()
     {
         string quantised = Path.Combine(_folder, "quantised"), config = Path.Combine(quantised, "config.json");

@@ -83,7 +83,7 @@ public sealed class GgufArchitectureTests : IDisposable
 
     [Theory,
         InlineData("opt", "model_type"), InlineData("smollm3", "no_rope_layers"), InlineData("falcon-alibi", "alibi"), InlineData("qwen2_moe", "mlp_only_layers"),
-        InlineData("gemma2", "query_pre_attn_scalar"), InlineData("gemma3", "--fold"), InlineData("gemma2", "attention_bias", "true"), InlineData("gemma2", "hidden_activation", "\"gelu\""), InlineData("gemma2", "attn_logit_softcapping", "null"),
+        InlineData("gemma2", "query_pre_attn_scalar"), InlineData("gemma3", "--fold"), InlineData("gemma2", "attention_bias", "true"), InlineData("gemma2", "hidden_activation", "\"gelu\""), InlineData("gemma2", "attn_logit_softcapping", "null"), InlineData("gemma2", "final_logit_softcapping", "null"),
         InlineData("gemma2", "tie_word_embeddings", "false"), InlineData("gemma3-old", "attn_logit_softcapping", "20"), InlineData("falcon", "bias", "true"), InlineData("falcon-mqa", "parallel_attn", "false"),
         InlineData("falcon", "activation", "\"relu\""), InlineData("gpt_neox", "attention_bias", "false"), InlineData("gpt_neox", "hidden_act", "\"relu\""), InlineData("starcoder2", "use_bias", "false"), InlineData("cohere", "use_qk_norm", "true"),
         InlineData("cohere", "tie_word_embeddings", "false"), InlineData("olmo2", "attention_bias", "true"), InlineData("granite", "residual_multiplier", "0"), InlineData("llama", "hidden_act", "\"gelu\""), InlineData("qwen3", "attention_bias", "true"),
@@ -107,6 +107,66 @@ public sealed class GgufArchitectureTests : IDisposable
         Assert.Contains(field, Assert.Throws<ModelFileException>(() => GgufModel.Of(checkpoint, new())).Message, StringComparison.Ordinal);
     }
 
+    // Shapes that no folder of the reference data has: a file llama.cpp loads, checked against it when it was written.
+    [Theory,
+        InlineData("gpt_neox", "tie_word_embeddings=true", "use_parallel_residual=false", "rotary_pct=1.0", "num_attention_heads=8"), InlineData("falcon", "num_ln_in_parallel_attn=1", "num_kv_heads=4", "num_attention_heads=8"),
+        InlineData("falcon-mqa", "multi_query=false"), InlineData("stablelm-qknorm", "use_parallel_residual=false", "num_attention_heads=8", "num_key_value_heads=1"), InlineData("olmo2", "tie_word_embeddings=true", "num_key_value_heads=4"),
+        InlineData("cohere", "num_hidden_layers=64", "use_qk_norm=true"), InlineData("granite", "attention_bias=true", "mlp_bias=true", "tie_word_embeddings=false", "head_dim=24"), InlineData("mixtral", "head_dim=32", "num_local_experts=3", "sliding_window=5"),
+        InlineData("qwen2_moe", "mlp_only_layers=[]", "qkv_bias=false"), InlineData("qwen3_moe", "head_dim=24", "num_local_experts=5", "tie_word_embeddings=false"),
+        InlineData("smollm3", "no_rope_layers=null", "no_rope_layer_interval=4", "num_hidden_layers=4", "layer_types=null"), InlineData("gemma3-old", "tie_word_embeddings=false", "num_hidden_layers=7", "sliding_window_pattern=6", "final_logit_softcapping=3.5"),
+        InlineData("gemma2", "query_pre_attn_scalar=16", "layer_types=[\"full_attention\",\"sliding_attention\",\"sliding_attention\"]")]
+    public void Other_shapes_of_an_architecture_go_there_and_back_too(string origin, params string[] changes)
+    {
+        string folder = Path.Combine(_folder, "made"), back = Path.Combine(_folder, "back");
+        Directory.CreateDirectory(folder);
+        Directory.CreateDirectory(back);
+        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(SharedFolder.Require("fixtures/models/" + origin), "config.json")))!.AsObject();
+        foreach (string change in changes)
+            config[change[..change.IndexOf('=')]] = JsonNode.Parse(change[(change.IndexOf('=') + 1)..]);
+        File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString());
+        Random random = new(11);
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), [.. WeightPlan.Of(HfConfig.Read(Path.Combine(folder, "config.json"))).Weights.Select(w =>
+            Tensor.FromFloats(w.Name, w.Shape, [.. Enumerable.Range(0, (int)w.Shape.Elements).Select(_ => (float)(Math.Round((random.NextDouble() - 0.5) * 64) / 64) / (w.Role == WeightRole.Linear ? 4 : 1) + (w.Role == WeightRole.Gain ? 1 - w.Offset : 0))]))]);
+        string file = Write(folder);
+        using (BaseCheckpoint checkpoint = BaseCheckpoint.Open(file))
+            HuggingFaceModel.Of(checkpoint, null).Write(back, null, default);
+        using TensorFile expected = Safetensors.Open(folder), found = Safetensors.Open(back);
+        Assert.Equal(expected.Tensors.Keys.Order(StringComparer.Ordinal), found.Tensors.Keys.Order(StringComparer.Ordinal));
+        Assert.All(expected.Tensors.Values, t => Assert.True(t.Bytes.SequenceEqual(found.Tensors[t.Name].Bytes), t.Name));
+        int[] ids = [1, 5, 9, 33, 2, 7, 60, 4, 12];
+        float[] wanted = Logits(folder, ids);
+        Assert.True(GoldenError.Relative(Logits(file, ids), wanted) <= 2e-6);
+        Assert.True(GoldenError.Relative(Logits(back, ids), wanted) <= 2e-6);
+    }
+
+    [Fact]
+    public void Experts_that_stand_one_by_one_as_in_the_first_files_are_read_and_stacked_when_written_again()
+    {
+        string file = Write(SharedFolder.Require("fixtures/models/mixtral")), old = Path.Combine(_folder, "old.gguf"), again = Path.Combine(_folder, "again.gguf");
+        using GgufFile stacked = GgufFile.Open(file);
+        GgufFile.Write(old, stacked.Metadata, [.. stacked.TensorInfos.SelectMany(t => !GgufStacks.HoldsExperts(t.Name) ? [stacked.Tensor(t.Name)]
+            : Enumerable.Range(0, (int)t.Shape[0]).Select(i => stacked.Part(t.Name, i)).Select((part, i) => part.View(t.Name.Replace("_exps.", $".{i}.", StringComparison.Ordinal), part.Shape)))]);
+        int[] ids = [1, 5, 9, 33, 2, 7];
+        Assert.Equal(Logits(file, ids), Logits(old, ids));
+        using BaseCheckpoint checkpoint = BaseCheckpoint.Open(old);
+        GgufModel model = GgufModel.Of(checkpoint, new());
+        GgufFile.Write(again, model.Metadata, model.Tensors);
+        using GgufFile written = GgufFile.Open(again);
+        Assert.All(stacked.TensorInfos, t => Assert.True(stacked.Tensor(t.Name).Bytes.SequenceEqual(written.Tensor(t.Name).Bytes), t.Name));
+        Assert.Equal(stacked.TensorInfos.Count, written.TensorInfos.Count);
+    }
+
+    [Fact]
+    public void Experts_in_another_number_than_the_key_says_are_refused_by_tensor()
+    {
+        string file = Write(SharedFolder.Require("fixtures/models/mixtral")), odd = Path.Combine(_folder, "odd.gguf");
+        using GgufFile good = GgufFile.Open(file);
+        GgufFile.Write(odd, good.Metadata.Select(m => m.Key == "llama.expert_count" ? new(m.Key, 5u) : m), [.. good.TensorInfos.Select(t => good.Tensor(t.Name))]);
+        string message = Assert.Throws<ModelFileException>(() => BaseCheckpoint.Open(odd).Dispose()).Message;
+        Assert.Contains("_exps.weight", message, StringComparison.Ordinal);
+        Assert.Contains("llama.expert_count", message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Tensors_that_are_missing_misshapen_or_unasked_for_are_named_together()
     {
@@ -127,6 +187,13 @@ public sealed class GgufArchitectureTests : IDisposable
         IReadOnlyList<GoldenError> errors = ModelGolden.Verify(path, backend, Path.Combine(reference, "expected.safetensors"));
         Assert.True(errors.Count >= 6, $"{path}: only {errors.Count} comparisons");
         Assert.All(errors, e => Assert.True(e.Passed, $"{path} {e.Tensor}: error {e.Error:g3}, tolerance {e.Tolerance:g3}"));
+    }
+
+    private static float[] Logits(string path, int[] ids)
+    {
+        using Cpu.CpuBackend backend = new();
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.Open(path), backend);
+        return ModelGolden.Logits(model, AdapterPath.Root, ids);
     }
 
     private string Write(string source)

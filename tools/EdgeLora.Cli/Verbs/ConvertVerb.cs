@@ -10,12 +10,12 @@ internal static class ConvertVerb
     public static Command Create(CommandIo io)
     {
         Command command = new("convert",
-            "Convert an adapter between PEFT, .elora, .onnx_adapter and others, a model between a Hugging Face folder and GGUF (of any type, split or whole), a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder. What the target cannot hold is refused by name. Memory stays constant, and a file that is not finished never has the target's name.");
+            "Convert an adapter between PEFT, .elora, .onnx_adapter and others, a model between a Hugging Face folder and GGUF (of any type, split or whole), a torch .bin to .safetensors, or a llama2.c .bin to a Hugging Face folder. A node of a tree becomes a model by 'edgelora merge'. What the target cannot hold is refused by name. Memory stays constant, and a file that is not finished never has the target's name.");
         Argument<string> from = new("in") { Description = "What to read: a file or folder of any format, or hf:owner/name that 'pull' brought; edgelora inspect says which and what it converts to." };
         Argument<string> to = new("out") { Description = "What to write: a file whose extension names the format, or a new folder." };
         Option<string?> format = new("--to") { Description = $"Format to write, where the extension does not tell it. Adapters: {AdapterConversion.Targets}.", HelpName = "format" };
         Option<string?> type = new("--type") { Description = $"How tensors are stored: f32, f16 or bf16; a model's matrices in GGUF also {ModelTypes.Gguf.Replace("f32, f16, bf16, ", "")}. Default: as they are; quantised tensors are f32 in a folder.", HelpName = "type" };
-        Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once. Without it that is refused." };
+        Option<bool> fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into the weights (an adapter's B, Gemma's q), which rounds every number once. Without it that is refused." };
         Option<int?> rank = new("--rank") { Description = "Truncate pairs of a larger rank to this one by their singular values; how much of the change is lost is said.", HelpName = "rank" };
         Option<double?> alpha = new("--alpha") { Description = "alpha of an adapter whose file does not hold it.", HelpName = "number" };
         Option<string?> enable = new("--enable-lora") { Description = "Which parts of loralib's merged layers have pairs, as true,false,true, where the file leaves it open.", HelpName = "parts" };
@@ -73,6 +73,8 @@ internal static class ConvertVerb
             throw new FileNotFoundException($"{file}: no such tokenizer file");
         if (!File.Exists(request.Source) && !Directory.Exists(request.Source))
             throw new FileNotFoundException($"{request.Source}: no such file or folder");
+        if (new[] { "base", "base.gguf", "base.json" }.Any(n => Path.Exists(Path.Combine(request.Source, n))) && !File.Exists(Path.Combine(request.Source, "config.json")))
+            throw new UsageException($"{request.Source}: is a tree; convert takes one adapter or model of it, and 'edgelora merge {request.Source} --at <node> -o {request.Target}' writes a node as a model");
         return AdapterConversion.Run(request, cancellation) ?? ModelConversion.Run(request, cancellation)
             ?? throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}) a model folder, a .gguf or a .bin");
     }
