@@ -46,6 +46,8 @@ public sealed record PeftConfig
     /// <summary>peft_type of bottleneck adapters, no library's: <c>layers.0.attn_adapter.down.weight</c> and so on.</summary>
     public const string Bottleneck = "BOTTLENECK";
 
+    private readonly HashSet<string> _targets = [];
+
     /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c>, <c>LN_TUNING</c>; or ours: <see cref="Partial"/>, <see cref="Bottleneck"/>.</summary>
     public string PeftType { get; init; } = "LORA";
 
@@ -86,7 +88,14 @@ public sealed record PeftConfig
     public IReadOnlyList<string> ModulesToSave { get; init; } = [];
 
     /// <summary>target_modules as a list; empty where it is a pattern or absent.</summary>
-    public IReadOnlyList<string> TargetModules { get; init; } = [];
+    public IReadOnlyList<string> TargetModules
+    {
+        get;
+        init => (field, _targets) = (value, [.. value]);
+    } = [];
+
+    /// <summary>target_parameters: parameters of modules that are no layers of their own, by whole names or ends after a dot (<c>mlp.experts.gate_up_proj</c>). See <see cref="FusedExperts"/>.</summary>
+    public IReadOnlyList<string> TargetParameters { get; init; } = [];
 
     /// <summary>target_modules as a pattern over whole names.</summary>
     public PythonPattern? TargetPattern { get; init; }
@@ -164,8 +173,11 @@ public sealed record PeftConfig
             return true;
         if (TargetPattern is not null)
             return TargetPattern.IsMatch(module);
-        return TargetModules.Contains(module) || EndsWithAny(TargetModules, module) && LayerSelected(module);
+        return _targets.Contains(module) || IsTargetsEnd(module) && LayerSelected(module);
     }
+
+    /// <summary>Whether target_parameters names <paramref name="parameter"/>: <c>model.layers.0.mlp.experts.down_proj</c>.</summary>
+    public bool SelectsParameter(string parameter) => EndsWithAny(TargetParameters, parameter);
 
     /// <summary>Number of the first layer container in <paramref name="module"/>, or -1: <c>model.layers.3.mlp.up_proj</c> is 3.</summary>
     public int LayerOf(string module)
@@ -201,6 +213,15 @@ public sealed record PeftConfig
     {
         foreach (string name in names)
             if (module == name || module.Length > name.Length && module.EndsWith(name, StringComparison.Ordinal) && module[^(name.Length + 1)] == '.')
+                return true;
+        return false;
+    }
+
+    // Adapters of many experts name thousands of modules: their list is not walked for each.
+    private bool IsTargetsEnd(string module)
+    {
+        for (int dot = module.IndexOf('.'); dot >= 0; dot = module.IndexOf('.', dot + 1))
+            if (_targets.Contains(module[(dot + 1)..]))
                 return true;
         return false;
     }

@@ -22,7 +22,6 @@ public sealed class PeftConfigReader
 
     private static readonly Dictionary<string, string> s_refused = new()
     {
-        ["target_parameters"] = "adapters on fused expert parameters are not supported",
         ["megatron_config"] = "Megatron layers are not supported",
         ["use_qalora"] = "QALoRA pools the input and is not supported",
         ["use_bdlora"] = "block-diagonal LoRA is not supported",
@@ -124,6 +123,7 @@ public sealed class PeftConfigReader
             TargetModules = targets,
             TargetPattern = targetPattern,
             TargetsAllLinear = all,
+            TargetParameters = Strings("target_parameters"),
             ExcludeModules = excluded,
             ExcludePattern = excludePattern,
             LayersToTransform = Ints("layers_to_transform"),
@@ -141,6 +141,10 @@ public sealed class PeftConfigReader
             Fault("lora_bias", "cannot stand beside use_dora");
         if (config.InvocationTokens is not null && config.UseDora)
             Fault("alora_invocation_tokens", "cannot stand beside use_dora");
+        if (config.TargetParameters.Count > 0)
+            foreach ((string field, bool given) in (ReadOnlySpan<(string, bool)>)[("use_dora", config.UseDora), ("lora_bias", config.LoraBias), ("fan_in_fan_out", config.FanInFanOut), ("alora_invocation_tokens", config.InvocationTokens is not null), ("init_lora_weights", config.Residual != PeftResidual.None)])
+                if (given)
+                    Fault(field, "cannot stand beside target_parameters");
         RefuseRest();
         return config;
     }

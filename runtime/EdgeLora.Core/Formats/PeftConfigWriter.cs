@@ -13,7 +13,7 @@ public static class PeftConfigWriter
 
     // Fields of methods that are not written here stand at their defaults.
     private static readonly string[] s_null =
-        ["arrow_config", "corda_config", "eva_config", "kasa_config", "lora_ga_config", "megatron_config", "monteclora_config", "target_parameters", "use_bdlora", "velora_config"];
+        ["arrow_config", "corda_config", "eva_config", "kasa_config", "lora_ga_config", "megatron_config", "monteclora_config", "use_bdlora", "velora_config"];
 
     /// <summary>The file's text. Reading it gives <paramref name="config"/> again.</summary>
     public static string ToJson(PeftConfig config)
@@ -80,6 +80,7 @@ public static class PeftConfigWriter
         fields["qalora_group_size"] = w => w.WriteNumberValue(16);
         fields["r"] = w => w.WriteNumberValue(config.Rank);
         fields["rank_pattern"] = w => WritePatterns(w, config.RankPattern);
+        fields["target_parameters"] = w => WriteModules(w, config.TargetParameters, null);
         fields["trainable_token_indices"] = w => WriteTokens(w, config.TokenRows);
         fields["use_qalora"] = w => w.WriteBooleanValue(false);
         foreach (string name in s_null)

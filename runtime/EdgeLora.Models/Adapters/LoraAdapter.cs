@@ -10,8 +10,11 @@ public sealed class LoraAdapter : IDisposable
 {
     private readonly PeftAdapter _file;
 
-    private LoraAdapter(string name, PeftAdapter file, SiteDelta[] deltas, BottleneckDelta[] bottlenecks)
+    private readonly TensorFile _tensors;
+
+    private LoraAdapter(string name, PeftAdapter file, TensorFile tensors, SiteDelta[] deltas, BottleneckDelta[] bottlenecks)
     {
+        _tensors = tensors;
         Bottlenecks = bottlenecks;
         Name = name;
         _file = file;
@@ -28,7 +31,7 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>The parsed configuration.</summary>
     public PeftConfig Config => _file.Config;
 
-    /// <summary>The opened file: for converting and writing it again.</summary>
+    /// <summary>The opened file, for converting and writing it again; LoRA on fused experts as pairs of the base's own layers.</summary>
     public PeftAdapter File => _file;
 
     /// <summary>What it does, by ascending site index; one entry a site.</summary>
@@ -63,7 +66,7 @@ public sealed class LoraAdapter : IDisposable
     };
 
     /// <summary>XxHash128 over the file's tensors, 32 hex digits. Reads them all.</summary>
-    public string ContentFingerprint => Fingerprint.Of(_file.File);
+    public string ContentFingerprint => Fingerprint.Of(_tensors);
 
     /// <summary>Opens a folder or file of any format of <see cref="AdapterFormats"/> and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
     public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(PeftAdapter.Open(path), sites, name);
@@ -73,11 +76,13 @@ public sealed class LoraAdapter : IDisposable
     {
         string? architecture = file.RowOrder;
         file = GgufRows.ToCheckpoint(file, GgufNames.ArchitectureOf(sites.ModelType), module => sites.Find(module)?.RotatedHeads ?? 0);
+        TensorFile tensors = file.File;
         try
         {
+            file = FusedExperts.Split(file, sites.Sites.Where(s => s.Linear is not null).Select(s => new BaseLinear(s.Name, s.Linear!.Outputs, s.Linear.Inputs, !s.IsConv1D)));
             return file.Config.PeftType == PeftConfig.Bottleneck
-                ? new(name, file, [], new BottleneckFit(file, sites).Run())
-                : new(name, file, new AdapterFit(file, sites).Run(), []);
+                ? new(name, file, tensors, [], new BottleneckFit(file, sites).Run())
+                : new(name, file, tensors, new AdapterFit(file, sites).Run(), []);
         }
         catch (ModelFileException e) when (architecture is not null)
         {

@@ -81,7 +81,8 @@ public sealed class PeftRuleTests
 
     [Theory]
     [InlineData("\"use_qalora\": true", "use_qalora")]
-    [InlineData("\"target_parameters\": [\"mlp.experts.gate_up_proj\"]", "target_parameters")]
+    [InlineData("\"target_parameters\": [\"mlp.experts.gate_up_proj\"], \"use_dora\": true", "use_dora: cannot stand beside target_parameters")]
+    [InlineData("\"target_parameters\": \"mlp.experts.gate_up_proj\"", "target_parameters")]
     [InlineData("\"megatron_config\": {\"a\": 1}", "megatron_config")]
     [InlineData("\"arrow_config\": {\"top_k\": 2}", "arrow_config")]
     [InlineData("\"kasa_config\": {\"beta\": 1}", "kasa_config")]

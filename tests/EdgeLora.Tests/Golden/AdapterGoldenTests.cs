@@ -7,10 +7,10 @@ namespace EdgeLora.Tests.Golden;
 /// <summary>Golden numbers: ../shared/fixtures/peft, made by scripts/peft_adapters.py there with PEFT in F64.</summary>
 public sealed class AdapterGoldenTests
 {
-    // The other methods and fused experts come with the formats that hold them.
+    // The other methods come with the formats that hold them.
     private static readonly string[] s_later =
     [
-        "mixtral-experts", "llama-ia3", "qwen2-ia3", "gpt2-ia3", "llama-oft", "llama-boft",
+        "llama-ia3", "qwen2-ia3", "gpt2-ia3", "llama-oft", "llama-boft",
         "llama-prompt", "llama-ptuning", "llama-prefix", "bases",
     ];
 

@@ -36,8 +36,9 @@ internal static class AdapterConversion
             throw new UsageException($"--rank {request.Rank}: expected 1 or more");
         using PeftAdapter source = AdapterFormats.Read(request.Source, options);
         // The source stays the owner.
-        RankTruncation? truncation = request.Rank is { } rank ? RankTruncation.To(source, rank) : null;
-        PeftAdapter adapter = truncation?.Adapter ?? source;
+        PeftAdapter split = request.SplitExperts ? Split(source, options.Base) : source;
+        RankTruncation? truncation = request.Rank is { } rank ? RankTruncation.To(split, rank) : null;
+        PeftAdapter adapter = truncation?.Adapter ?? split;
         AdapterVerdict verdict = to.Judge(adapter, options);
         verdict.Demand(request.Source, options.Fold);
         if (to.Extension is null)
@@ -45,6 +46,13 @@ internal static class AdapterConversion
         else
             to.Write(adapter, request.Target, options, cancellation);
         return Describe(adapter, from, to, verdict, truncation);
+    }
+
+    private static PeftAdapter Split(PeftAdapter adapter, AdapterBase? model)
+    {
+        if (!FusedExperts.AreIn(adapter))
+            throw new UsageException($"--split-experts: {adapter.FilePath} has no target_parameters");
+        return FusedExperts.Split(adapter, model ?? throw new UsageException("--split-experts: the base's layers name the pairs: give it (--base)"));
     }
 
     private static ConvertResult Describe(PeftAdapter adapter, AdapterFileFormat from, AdapterFileFormat to, AdapterVerdict verdict, RankTruncation? truncation)

@@ -29,6 +29,9 @@ internal sealed record ConvertRequest(string Source, string Target)
     /// <summary><c>--without-embeddings</c>.</summary>
     public bool WithoutEmbeddings { get; init; }
 
+    /// <summary><c>--split-experts</c>.</summary>
+    public bool SplitExperts { get; init; }
+
     /// <summary><c>--tokenizer</c>.</summary>
     public string? Tokenizer { get; init; }
 

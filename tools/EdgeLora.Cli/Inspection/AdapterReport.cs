@@ -20,6 +20,11 @@ internal static class AdapterReport
             report.Facts.Add(("scales", (IReadOnlyList<string>)[.. pairs.Select(p => (float)p.Scale).Distinct().Order().Select(s => s.ToString(CultureInfo.InvariantCulture))]));
             report.Facts.Add(("sitesByName", (IReadOnlyList<string>)[.. pairs.CountBy(p => p.Module[(p.Module.LastIndexOf('.') + 1)..]).OrderBy(c => c.Key, StringComparer.Ordinal).Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Key} x{c.Value}"))]));
         }
+        if (FusedExperts.AreIn(adapter))
+        {
+            report.Facts.Add(("targetParameters", adapter.Config.TargetParameters));
+            report.Facts.Add(("parameterPairs", adapter.Modules.Values.Count(m => FusedExperts.Holds(adapter.Config, m))));
+        }
         foreach (AdapterFileFormat format in AdapterFormats.All.Where(f => f.Writes))
             report.Conversions.Add(Conversion(format, adapter, options));
     }

@@ -53,6 +53,7 @@ public static class AdapterContents
         Check(config.TokenRows.Count == 0, AdapterTraits.TokenRows, "trainable_token_indices");
         Check(config.Bias == PeftBias.None, AdapterTraits.Bias, "bias");
         Check(!config.LoraBias, AdapterTraits.LoraBias, "lora_bias");
+        Check(!FusedExperts.AreIn(adapter), AdapterTraits.None, "target_parameters (split it into pairs of the base's own layers: --split-experts with --base)");
         if (!held.HasFlag(AdapterTraits.MovedRows) && adapter.RowFault is { } rows)
             refusals.Add(rows);
         foreach (PeftModule module in adapter.Modules.Values)

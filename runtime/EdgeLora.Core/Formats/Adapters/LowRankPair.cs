@@ -20,7 +20,9 @@ public sealed record LowRankPair(string Module, Tensor A, Tensor B, int Rank, do
                 Tensor? a = module[partA], b = module[partB];
                 if (a is null && b is null)
                     continue;
-                if (a is null || b is null)
+                if (FusedExperts.Holds(adapter.Config, module))
+                    faults.Add($"{module.Name}: holds the pair of a parameter (target_parameters), experts side by side");
+                else if (a is null || b is null)
                     faults.Add($"{module.Name}.{PeftAdapter.LabelOf(a is null ? partA : partB)}: is missing");
                 else if (a.Shape.Rank != 2 || b.Shape.Rank != 2 || a.Shape[0] != b.Shape[1] || a.Shape[0] is < 1 or > int.MaxValue)
                     faults.Add($"{module.Name}: expected A [rank, inputs] and B [outputs, rank], found {a.Shape} and {b.Shape}");
