@@ -79,7 +79,8 @@ public sealed record ReplacedRows(int[] Ids, DeviceTensor Values);
 /// <param name="Bias">A bias in place of the base's; null: the base's.</param>
 /// <param name="Rows">Rows in place of the weight's own, before the steps; or null.</param>
 /// <param name="Bottlenecks">At a bottleneck's site: bottlenecks in path order; else null.</param>
-public sealed record SiteAdapter(LowRankStep[] Steps, DeviceTensor? Weight = null, DeviceTensor? Bias = null, ReplacedRows? Rows = null, BottleneckStep[]? Bottlenecks = null);
+/// <param name="ScaledForNext">Whether a step's gain scales the inputs of the layer behind (IA3): a path must add nothing after it.</param>
+public sealed record SiteAdapter(LowRankStep[] Steps, DeviceTensor? Weight = null, DeviceTensor? Bias = null, ReplacedRows? Rows = null, BottleneckStep[]? Bottlenecks = null, bool ScaledForNext = false);
 
 /// <summary>A path resolved against a model: what it does at each site. The root's table is <see cref="Base"/>.</summary>
 public sealed class SiteTable(SiteAdapter?[] sites)

@@ -25,6 +25,14 @@ public enum PeftPart
     Weight,
     /// <summary>A whole bias in place of the base's.</summary>
     Bias,
+    /// <summary>IA3's scales: of outputs [O, 1], or of inputs [1, I].</summary>
+    Scales,
+    /// <summary>OFT's rotations: entries above the diagonal of every block [blocks, n(n−1)/2].</summary>
+    Rotation,
+    /// <summary>BOFT's rotations [factors, blocks, n, n].</summary>
+    Butterfly,
+    /// <summary>BOFT's scales of outputs [O, 1].</summary>
+    ButterflyScale,
 }
 
 /// <summary>All tensors that an adapter file has for one module.</summary>
@@ -63,6 +71,10 @@ public sealed class PeftAdapter : IDisposable
     // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
     private static readonly (string Ending, PeftPart Part)[] s_parts =
     [
+        (".ia3_l", PeftPart.Scales),
+        (".oft_R.weight", PeftPart.Rotation),
+        (".boft_R", PeftPart.Butterfly),
+        (".boft_s", PeftPart.ButterflyScale),
         (".lora_A.weight", PeftPart.A),
         (".lora_B.weight", PeftPart.B),
         (".lora_B.bias", PeftPart.OutputBias),
@@ -149,6 +161,10 @@ public sealed class PeftAdapter : IDisposable
         PeftPart.BaseBias => "base_layer.bias",
         PeftPart.TokenRows => "trainable_tokens_delta",
         PeftPart.Weight => "weight",
+        PeftPart.Scales => "ia3_l",
+        PeftPart.Rotation => "oft_R",
+        PeftPart.Butterfly => "boft_R",
+        PeftPart.ButterflyScale => "boft_s",
         _ => "bias",
     };
 

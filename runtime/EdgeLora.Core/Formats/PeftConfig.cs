@@ -34,6 +34,12 @@ public sealed record PeftPatternValue(PythonPattern Key, double Value);
 /// <param name="Ids">Tokens in the order of the tensor's rows.</param>
 public sealed record PeftTokenRows(string? Module, int[] Ids);
 
+/// <summary>How OFT makes a rotation of a block's skew matrix S.</summary>
+/// <param name="NeumannTerms">Terms of the series that stands for the Cayley transform; null: (I − S)(I + S)⁻¹ itself.</param>
+/// <param name="Constraint">Constrained OFT's eps, or null.</param>
+/// <param name="Shares">Whether one block stands for all.</param>
+public sealed record PeftRotation(int? NeumannTerms, double? Constraint, bool Shares);
+
 /// <summary>
 /// adapter_config.json: what is needed to read an adapter. Field names are those of peft.LoraConfig (0.21). The text is read by <see cref="PeftConfigReader"/>,
 /// which refuses by name whatever would change the numbers and is not listed here.
@@ -48,7 +54,7 @@ public sealed record PeftConfig
 
     private readonly HashSet<string> _targets = [];
 
-    /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c>, <c>LN_TUNING</c>; or ours: <see cref="Partial"/>, <see cref="Bottleneck"/>.</summary>
+    /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c>, <c>LN_TUNING</c>, <c>IA3</c>, <c>OFT</c>, <c>BOFT</c>; or ours: <see cref="Partial"/>, <see cref="Bottleneck"/>.</summary>
     public string PeftType { get; init; } = "LORA";
 
     /// <summary><c>CAUSAL_LM</c>; null where absent.</summary>
@@ -123,6 +129,9 @@ public sealed record PeftConfig
 
     /// <summary>A tied head follows the embedding.</summary>
     public bool EnsureWeightTying { get; init; }
+
+    /// <summary>OFT's form; null for other methods.</summary>
+    public PeftRotation? Rotation { get; init; }
 
     /// <summary>What the base lost before training.</summary>
     public PeftResidual Residual { get; init; }

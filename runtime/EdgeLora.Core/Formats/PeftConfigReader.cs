@@ -30,6 +30,14 @@ public sealed class PeftConfigReader
         ["monteclora_config"] = "MonteCLoRA is not supported",
     };
 
+    // Methods that scale or turn weights, with the fields that say nothing beyond their tensors.
+    private static readonly Dictionary<string, string[]> s_maps = new()
+    {
+        ["IA3"] = ["feedforward_modules", "init_ia3_weights"],
+        ["OFT"] = ["r", "oft_block_size", "module_dropout"],
+        ["BOFT"] = ["boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"],
+    };
+
     // Each costs most of a megabyte and some milliseconds.
     private const int MostEngines = 64;
 
@@ -94,13 +102,13 @@ public sealed class PeftConfigReader
     private PeftConfig Read()
     {
         string type = Text("peft_type") ?? "";
-        if (type is not ("LORA" or "TRAINABLE_TOKENS" or "LN_TUNING" or PeftConfig.Partial or PeftConfig.Bottleneck))
+        if (type is not ("LORA" or "TRAINABLE_TOKENS" or "LN_TUNING" or PeftConfig.Partial or PeftConfig.Bottleneck) && !s_maps.ContainsKey(type))
         {
-            Fault("peft_type", type.Length == 0 ? "expected LORA" : $"{type} is not supported; LORA, TRAINABLE_TOKENS, LN_TUNING, {PeftConfig.Partial} and {PeftConfig.Bottleneck} are");
+            Fault("peft_type", type.Length == 0 ? "expected LORA" : $"{type} is not supported; LORA, TRAINABLE_TOKENS, LN_TUNING, {string.Join(", ", s_maps.Keys)}, {PeftConfig.Partial} and {PeftConfig.Bottleneck} are");
             return new();
         }
         bool lora = type == "LORA";
-        (IReadOnlyList<string> targets, PythonPattern? targetPattern, bool all) = Modules("target_modules", lora);
+        (IReadOnlyList<string> targets, PythonPattern? targetPattern, bool all) = Modules("target_modules", lora || s_maps.ContainsKey(type));
         (IReadOnlyList<string> excluded, PythonPattern? excludePattern, _) = Modules("exclude_modules", false);
         int rank = lora ? Rank("r") : 0;
         double alpha = lora ? Number("lora_alpha") : 0;
@@ -132,11 +140,18 @@ public sealed class PeftConfigReader
             TokenRows = Tokens(type),
             EnsureWeightTying = Flag("ensure_weight_tying"),
             Residual = residual,
+            Rotation = type == "OFT" ? Rotation() : null,
             Start = start,
             Dropout = lora && Has("lora_dropout", out JsonElement dropout) && Finite(dropout) is >= 0 and < 1 and double part ? part : 0,
             BottleneckActivation = type == PeftConfig.Bottleneck ? BottleneckActivation() : default,
             InvocationTokens = Ints("alora_invocation_tokens") is { Count: > 0 } tokens ? [.. tokens] : null,
         };
+        if (s_maps.TryGetValue(type, out string[]? own))
+        {
+            _read.UnionWith(own);
+            if (config.Bias != PeftBias.None)
+                Fault("bias", $"is not supported with {type}");
+        }
         if (config is { UseDora: true, LoraBias: true })
             Fault("lora_bias", "cannot stand beside use_dora");
         if (config.InvocationTokens is not null && config.UseDora)
@@ -177,6 +192,26 @@ public sealed class PeftConfigReader
             ? $"{name} took a randomised part off the base that cannot be rebuilt; save it with path_initial_model_for_weight_conversion"
             : $"{SafeJson.Excerpt(value)} is not supported: it may have changed the base");
         return (PeftResidual.None, null);
+    }
+
+    private PeftRotation Rotation()
+    {
+        // Before 0.14 the tensors were others; before 0.18, which wrote its version first, the series was.
+        if (!_root.TryGetProperty("oft_block_size", out _))
+            Fault("oft_block_size", "is missing: OFT of PEFT before 0.14 is not supported");
+        if (!_root.TryGetProperty("use_cayley_neumann", out _))
+            Fault("use_cayley_neumann", "is missing: it tells how rotations are made");
+        bool series = Flag("use_cayley_neumann"), constrained = Flag("coft");
+        string version = Text("peft_version") ?? "";
+        if (series && !(version.Split('.') is [var major, var minor, ..] && int.TryParse(major, out int a) && int.TryParse(minor, out int b) && (a > 0 || b >= 18)))
+            Fault("peft_version", $"expected 0.18 or later with use_cayley_neumann, found {(version.Length == 0 ? "nothing" : version)}: the series was another before");
+        int terms = !series ? 0 : Has("num_cayley_neumann_terms", out JsonElement given) ? given.ValueKind == JsonValueKind.Number && given.TryGetInt32(out int whole) ? whole : -1 : 5;
+        if (series && terms is < 1 or > 1000)
+            Fault("num_cayley_neumann_terms", $"expected a whole number from 1 to 1000, found {Shown(_root.GetProperty("num_cayley_neumann_terms"))}");
+        double? eps = constrained ? Number("eps") : null;
+        _read.Add("eps");
+        _read.Add("num_cayley_neumann_terms");
+        return new(series ? terms : null, eps, Flag("block_share"));
     }
 
     private Activation BottleneckActivation()

@@ -37,6 +37,8 @@ public static class PeftConfigWriter
             fields.Remove("target_modules");
         else if (config.PeftType == "LN_TUNING")
             fields["modules_to_save"] = w => WriteModules(w, config.ModulesToSave, null);
+        else if (config.PeftType is "IA3" or "OFT" or "BOFT")
+            throw new NotSupportedException($"peft_type {config.PeftType}: its configuration is kept as it was read, not written anew");
         else
             AddLora(fields, config);
         ArrayBufferWriter<byte> text = new();

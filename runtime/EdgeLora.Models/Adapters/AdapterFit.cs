@@ -83,8 +83,13 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
             delta = delta with { Rows = ReadRows(site, module, rows, tensors) };
         if ((module[PeftPart.BaseBias] ?? module[PeftPart.Bias]) is { } bias)
             delta = delta with { Bias = ReadBias(site, module, bias, saved, tensors) };
+        if (new MapFit(_config, sites, tensors, _faults).Read(site, module) is var (at, map))
+        {
+            SiteDelta mapped = _deltas.GetValueOrDefault(at.Index) ?? new(at);
+            _deltas[at.Index] = mapped with { Map = MapFit.Join(mapped.Map, map) };
+        }
         if (delta.LowRank is not null || delta.Weight is not null || delta.Rows is not null || delta.Bias is not null)
-            _deltas[site.Index] = delta;
+            _deltas[site.Index] = delta with { Map = _deltas.GetValueOrDefault(site.Index)?.Map };
     }
 
     private LowRankDelta? ReadLowRank(ModelSite site, PeftModule module, AdapterTensors tensors)

@@ -65,11 +65,16 @@ internal sealed class AdapterPromises(PeftConfig config, SiteCatalog sites, Site
             case "TRAINABLE_TOKENS":
                 CheckTargets(s => s.Embedding is not null, m => m[PeftPart.TokenRows] is not null, _ => PeftPart.TokenRows);
                 break;
+            case "IA3" or "OFT" or "BOFT":
+                PeftPart part = MapFit.PartOf(config.PeftType)!.Value;
+                CheckTargets(s => s.Linear is not null && !(config.TargetsAllLinear && s.Name == sites.HeadName), m => m[part] is not null, _ => part);
+                CheckUntargeted(m => m[part] is not null, config.PeftType);
+                break;
             default:
                 CheckTargets(
                     s => s.Norm is null && !(config.TargetsAllLinear && (s.Embedding is not null || s.Name == sites.HeadName)),
                     AdapterFit.IsLowRank, s => s.Embedding is null ? PeftPart.A : PeftPart.EmbeddingA);
-                CheckUntargeted();
+                CheckUntargeted(AdapterFit.IsLowRank, "LoRA");
                 CheckTokens();
                 break;
         }
@@ -93,17 +98,17 @@ internal sealed class AdapterPromises(PeftConfig config, SiteCatalog sites, Site
         if (config.HasTargets && !any)
             faults.Add($"{PeftConfigReader.FileName}: target_modules: matches no module of the base");
         if (modules.Count == 0)
-            faults.Add($"the adapter holds no tensor of the base's modules: expected {PeftAdapter.LabelOf(PeftPart.A)} and {PeftAdapter.LabelOf(PeftPart.B)}");
+            faults.Add($"the adapter holds no tensor of the base's modules: expected {(MapFit.PartOf(config.PeftType) is { } own ? PeftAdapter.LabelOf(own) : $"{PeftAdapter.LabelOf(PeftPart.A)} and {PeftAdapter.LabelOf(PeftPart.B)}")}");
     }
 
     // The library would drop these without a word. A tied head follows the embedding without being named.
-    private void CheckUntargeted()
+    private void CheckUntargeted(Func<PeftModule, bool> has, string method)
     {
         if (!config.HasTargets || config.TargetsAllLinear)
             return;
         foreach ((int index, PeftModule module) in modules)
-            if (AdapterFit.IsLowRank(module) && !config.Selects(module.Name) && !(config.EnsureWeightTying && sites.Sites[index].Name == sites.HeadName))
-                faults.Add($"{module.Name}: has LoRA tensors, but target_modules does not name it");
+            if (has(module) && !config.Selects(module.Name) && !(config.EnsureWeightTying && sites.Sites[index].Name == sites.HeadName))
+                faults.Add($"{module.Name}: has {method} tensors, but target_modules does not name it");
     }
 
     private void CheckTokens()

@@ -19,7 +19,7 @@ public sealed class LoraAdapter : IDisposable
         Name = name;
         _file = file;
         Deltas = deltas;
-        ByteLength = deltas.Sum(d => (d.Weight?.ByteLength ?? 0) + (d.Rows?.Values.ByteLength ?? 0) + (d.Bias?.ByteLength ?? 0) + (d.LowRank?.ByteLength ?? 0)) + bottlenecks.Sum(b => b.ByteLength);
+        ByteLength = deltas.Sum(d => (d.Weight?.ByteLength ?? 0) + (d.Rows?.Values.ByteLength ?? 0) + (d.Bias?.ByteLength ?? 0) + (d.LowRank?.ByteLength ?? 0) + (d.Map?.BytesAt(d.Site) ?? 0)) + bottlenecks.Sum(b => b.ByteLength);
         int[] ranks = [.. deltas.Where(d => d.LowRank is not null).Select(d => d.LowRank!.Rank).DefaultIfEmpty(0)];
         MinRank = ranks.Min();
         MaxRank = ranks.Max();
@@ -40,7 +40,7 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>Bottlenecks, by ascending index.</summary>
     public IReadOnlyList<BottleneckDelta> Bottlenecks { get; }
 
-    /// <summary>Bytes of the tensors it uses.</summary>
+    /// <summary>Bytes of the tensors it uses, and of the weights that input maps make of the base's.</summary>
     public long ByteLength { get; }
 
     /// <summary>Smallest rank of any site; 0 for methods without one.</summary>
@@ -52,13 +52,14 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>alpha where no pattern says otherwise.</summary>
     public float Alpha => (float)Config.Alpha;
 
-    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA, trainable tokens, LN tuning, whole tensors, bottleneck.</summary>
+    /// <summary>LoRA, rsLoRA, DoRA, aLoRA, PiSSA, OLoRA, trainable tokens, LN tuning, IA3, OFT, BOFT, whole tensors, bottleneck.</summary>
     public string Form => Config.PeftType switch
     {
         "TRAINABLE_TOKENS" => "trainable tokens",
         "LN_TUNING" => "LN tuning",
         PeftConfig.Partial => "whole tensors",
         PeftConfig.Bottleneck => "bottleneck",
+        "IA3" or "OFT" or "BOFT" => Config.PeftType,
         _ when Config.InvocationTokens is not null => "aLoRA",
         _ when Config.Residual == PeftResidual.Pissa => "PiSSA",
         _ when Config.Residual == PeftResidual.Olora => "OLoRA",

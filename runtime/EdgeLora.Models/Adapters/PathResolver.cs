@@ -7,7 +7,7 @@ namespace EdgeLora.Models;
 /// touch is the parent's object. DoRA, in path order: <c>y ← m/‖W + s·B·A‖ ∘ (y + s·B·A·x)</c> with y the result so far and W the base's weight (or the one that replaced
 /// it): the norm is over this adapter's own delta, so order counts (arXiv:2402.09353, PEFT's order).
 /// A strength is a factor on an adapter's own scale; negative takes away, 0 leaves the adapter out. Replaced weights, biases and rows know no strength: they are taken
-/// whole unless it is 0. DoRA's norm is that of W + strength·ΔW. What PiSSA and OLoRA took off the base goes with the strength too.
+/// whole unless it is 0; IA3, OFT and BOFT go that part of the way from the identity. DoRA's norm is that of W + strength·ΔW. What PiSSA and OLoRA took off the base goes with the strength too.
 /// </summary>
 public static class PathResolver
 {
@@ -54,13 +54,33 @@ public static class PathResolver
 
     private static SiteAdapter Extend(SiteAdapter site, ResidentAdapter adapter, ResidentDelta delta, float strength)
     {
+        if (site.ScaledForNext && (delta.Weight is not null || delta.Rows is not null || delta.Host.LowRank is not null || delta.Bias is not null))
+            throw new ModelFileException(adapter.Adapter.Name, $"{delta.Host.Site.Name}: a parent (IA3) scales its outputs for the layer behind; no later adapter can act there. Merge the parent first");
         if (delta.Weight is not null)
             site = new([], delta.Weight, site.Bias);
         if (delta.Rows is not null)
             site = site with { Rows = site.Rows is null ? delta.Rows : adapter.RowsOver(site.Rows, delta) };
+        if (delta.Host.Map is { } map)
+            site = Mapped(site, adapter, delta, map, strength);
         if (delta.Host.LowRank is { } lowRank)
             site = site with { Steps = AddSteps(site, adapter, delta, lowRank, strength) };
         return delta.Bias is null ? site : site with { Bias = delta.Bias };
+    }
+
+    // W·T under all steps so far is s·B·(A·T) beside W·T: what a step does to outputs stays.
+    private static SiteAdapter Mapped(SiteAdapter site, ResidentAdapter adapter, ResidentDelta delta, WeightMap map, float strength)
+    {
+        if (map.Inputs is not null)
+            site = site with { Weight = adapter.MappedWeight(delta, site, strength), Rows = null, Steps = [.. site.Steps.Select(s => s with { A = adapter.MappedA(delta, s.A, strength) })] };
+        if (map.Gain is null)
+            return site;
+        DeviceTensor? bias = map.ScalesBias ? site.Bias ?? delta.Host.Site.Bias : null;
+        return site with
+        {
+            Steps = [.. site.Steps, adapter.GainStep(delta, strength)],
+            Bias = bias is null ? site.Bias : adapter.ScaledBias(delta, bias, strength),
+            ScaledForNext = site.ScaledForNext || map.ForNext,
+        };
     }
 
     private static LowRankStep[] AddSteps(SiteAdapter site, ResidentAdapter adapter, ResidentDelta delta, LowRankDelta lowRank, float strength)

@@ -43,6 +43,8 @@ public sealed class ResidentAdapter : IDisposable
     private readonly Dictionary<(int Site, float Scale), DoraGain> _trainedGains = [];
     private readonly Dictionary<Tensor, DeviceTensor> _uploaded = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(int Site, ReplacedRows Under), ReplacedRows> _rows = [];
+    private readonly Dictionary<(int Site, DeviceTensor From, ReplacedRows? Rows, float Strength), DeviceTensor> _mapped = [];
+    private readonly Dictionary<(int Site, float Strength), LowRankStep> _gainSteps = [];
     private readonly IComputeBackend _backend;
     private readonly Lock _lock = new();
     private readonly bool _trainable;
@@ -55,10 +57,12 @@ public sealed class ResidentAdapter : IDisposable
         _trainable = trainable;
         try
         {
+            if (trainable && adapter.Deltas.Any(d => d.Map is not null))
+                throw new ModelFileException(adapter.File.FilePath, $"{PeftConfigReader.FileName}: peft_type: {adapter.Config.PeftType} is run here, not trained");
             Deltas = [.. adapter.Deltas.Select(Stage)];
             Bottlenecks = [.. adapter.Bottlenecks.Select(b => (b.Index, Stage(b)))];
-            // One gain per magnitude is counted ahead: a path will ask for it.
-            ByteLength = _owned.Sum(t => t.AllocatedBytes) + adapter.Deltas.Sum(d => d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0);
+            // One gain per magnitude and what maps make are counted ahead: a path will ask for them.
+            ByteLength = _owned.Sum(t => t.AllocatedBytes) + adapter.Deltas.Sum(d => (d.LowRank?.Magnitude is { } m ? m.Shape.Elements * sizeof(float) : 0) + (d.Map?.BytesAt(d.Site) ?? 0));
         }
         catch
         {
@@ -70,7 +74,7 @@ public sealed class ResidentAdapter : IDisposable
     /// <summary>The adapter; owned.</summary>
     public LoraAdapter Adapter { get; }
 
-    /// <summary>Bytes on the device: its tensors, what PiSSA and OLoRA take off the base, one set of DoRA gains. Gains at further strengths are not counted.</summary>
+    /// <summary>Bytes on the device: its tensors, what PiSSA and OLoRA take off the base, one set of DoRA gains, one weight for every input map. Those at further strengths, or over other weights, are not counted.</summary>
     public long ByteLength { get; }
 
     /// <summary>Dropout of its low-rank inputs while it trains; else null.</summary>
@@ -159,6 +163,56 @@ public sealed class ResidentAdapter : IDisposable
         }
     }
 
+    /// <summary>W·T of a site's weight as the path has it so far; made once for each.</summary>
+    internal DeviceTensor MappedWeight(ResidentDelta delta, SiteAdapter under, float strength)
+    {
+        ModelSite site = delta.Host.Site;
+        DeviceTensor weight = under.Weight ?? AdapterMerge.StoredWeight(site);
+        lock (_lock)
+        {
+            if (_mapped.TryGetValue((site.Index, weight, under.Rows, strength), out DeviceTensor? known))
+                return known;
+            float[] values = delta.Host.Map!.Inputs!.Apply(new WeightRows(site, weight, under.Rows).Apply([]), weight.Columns, WeightRows.AreInputs(site), strength);
+            return _mapped[(site.Index, weight, under.Rows, strength)] = Upload(Tensor.FromFloats(weight.Name, weight.Shape, values));
+        }
+    }
+
+    /// <summary>A·T of an earlier step; made once for each.</summary>
+    internal DeviceTensor MappedA(ResidentDelta delta, DeviceTensor a, float strength)
+    {
+        lock (_lock)
+        {
+            if (!_mapped.TryGetValue((delta.Host.Site.Index, a, null, strength), out DeviceTensor? mapped))
+                _mapped[(delta.Host.Site.Index, a, null, strength)] = mapped = Upload(Tensor.FromFloats(a.Name, a.Shape, delta.Host.Map!.Inputs!.Apply(a.ToFloats(), a.Columns, false, strength)));
+            return mapped;
+        }
+    }
+
+    /// <summary>A step that adds nothing and scales what stands before it. Rank 1, of zeros: some devices take no rank 0.</summary>
+    internal LowRankStep GainStep(ResidentDelta delta, float strength)
+    {
+        LinearSite linear = delta.Host.Site.Linear!;
+        lock (_lock)
+        {
+            if (_gainSteps.TryGetValue((linear.Index, strength), out LowRankStep? step))
+                return step;
+            DeviceTensor Made(string name, Shape shape, float[] values) => Upload(Tensor.FromFloats($"{linear.Name}.{name}", shape, values));
+            return _gainSteps[(linear.Index, strength)] = new(
+                Made("zero_A", new(1, linear.Inputs), new float[linear.Inputs]), Made("zero_B", new(linear.Outputs, 1), new float[linear.Outputs]), 1, 1, Gain: Made("gain", new(linear.Outputs), GainsAt(delta, strength)));
+        }
+    }
+
+    /// <summary>A bias scaled as the outputs are; made once for each.</summary>
+    internal DeviceTensor ScaledBias(ResidentDelta delta, DeviceTensor bias, float strength)
+    {
+        lock (_lock)
+        {
+            if (!_mapped.TryGetValue((delta.Host.Site.Index, bias, null, strength), out DeviceTensor? scaled))
+                _mapped[(delta.Host.Site.Index, bias, null, strength)] = scaled = Upload(Tensor.FromFloats(bias.Name, bias.Shape, [.. bias.ToFloats().Zip(GainsAt(delta, strength), (b, g) => b * g)]));
+            return scaled;
+        }
+    }
+
     /// <summary>These rows over another node's: made once for every pair. Where both have one, the later wins.</summary>
     internal ReplacedRows RowsOver(ReplacedRows under, ResidentDelta delta)
     {
@@ -189,6 +243,8 @@ public sealed class ResidentAdapter : IDisposable
             return step with { Up = step.Up with { Weight = Scale(step.Up.Weight), Bias = Scale(step.Up.Bias!) } };
         }
     }
+
+    private static float[] GainsAt(ResidentDelta delta, float strength) => Array.ConvertAll(delta.Host.Map!.Gain!.ToFloats(), g => strength == 1 ? g : 1 + strength * (g - 1));
 
     private BottleneckStep Stage(BottleneckDelta delta) => new(
         new(delta.Name + ".down", -1, Upload(delta.Down), Upload(delta.DownBias), false), new(delta.Name + ".up", -1, Upload(delta.Up), Upload(delta.UpBias), false), delta.Activation);

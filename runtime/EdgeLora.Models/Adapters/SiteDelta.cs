@@ -30,6 +30,9 @@ public sealed record SiteDelta(ModelSite Site)
     /// <summary>Rows in place of the weight's; or null.</summary>
     public RowsDelta? Rows { get; init; }
 
+    /// <summary>A scaling or rotation of the weight; or null.</summary>
+    public WeightMap? Map { get; init; }
+
     /// <summary>A low-rank change; or null.</summary>
     public LowRankDelta? LowRank { get; init; }
 

@@ -9,7 +9,6 @@ public sealed class PeftGoldenTests
 {
     public static TheoryData<string, string> Refused => new()
     {
-        { "llama-ia3", "IA3" }, { "qwen2-ia3", "IA3" }, { "gpt2-ia3", "IA3" }, { "llama-oft", "OFT" }, { "llama-boft", "BOFT" },
         { "llama-prompt", "PROMPT_TUNING" }, { "llama-ptuning", "P_TUNING" }, { "llama-prefix", "PREFIX_TUNING" },
     };
 

@@ -44,7 +44,7 @@ public static class AdapterContents
             if (!absent && !(trait != AdapterTraits.None && held.HasFlag(trait)))
                 refusals.Add($"{PeftConfigReader.FileName}: {what}: {format} cannot hold it");
         }
-        Check(config.PeftType == "LORA", AdapterTraits.None, $"peft_type {config.PeftType}");
+        Check(config.PeftType == "LORA", AdapterTraits.None, config.PeftType is "IA3" or "OFT" or "BOFT" ? $"peft_type {config.PeftType} (merge it, or extract a LoRA from the merged model: edgelora merge, edgelora adapter extract)" : $"peft_type {config.PeftType}");
         Check(!config.UseDora, AdapterTraits.Dora, "use_dora");
         Check(config.Residual == PeftResidual.None, AdapterTraits.Residual, "init_lora_weights that changed the base");
         Check(config.InvocationTokens is null, AdapterTraits.Invocation, "alora_invocation_tokens");

@@ -28,9 +28,6 @@ internal static class PeftMethods
 
     private static readonly Dictionary<string, string> s_refused = new()
     {
-        ["IA3"] = "it scales outputs (with their bias) or inputs, which no low-rank pair does",
-        ["OFT"] = "it turns the base's weight, which no low-rank pair does",
-        ["BOFT"] = "it turns the base's weight, which no low-rank pair does",
         ["HRA"] = "it reflects the base's weight, which no low-rank pair does",
         ["PROMPT_TUNING"] = "it puts vectors before the tokens and leaves every weight alone",
         ["P_TUNING"] = "it puts vectors before the tokens and leaves every weight alone",
