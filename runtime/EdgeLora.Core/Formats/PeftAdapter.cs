@@ -239,6 +239,11 @@ public sealed class PeftAdapter : IDisposable
         return other;
     }
 
+    /// <summary>The same adapter without metadata of its own: a task's name, a prompt's prefix, what a GGUF says of its author. It stays the owner.</summary>
+    public PeftAdapter WithoutTexts() =>
+        new(FilePath, Config, ConfigJson, new TensorFile(FilePath, Tensors, File.Metadata.Where(m => !m.Key.StartsWith(MetadataPrefix, StringComparison.Ordinal) && !m.Key.StartsWith("general.", StringComparison.Ordinal)).ToDictionary(), []), new(Modules.ToDictionary(), StringComparer.Ordinal), _owner)
+        { Header = Header, Format = Format, RowOrder = RowOrder };
+
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
     public static string BaseFolder(string adapterFolder) =>
         Path.GetFullPath(Path.Combine(adapterFolder, PeftFormat.ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
@@ -280,7 +285,8 @@ public sealed class PeftAdapter : IDisposable
             Alpha = Config.Alpha,
             Targets = Config.TargetPattern is { } pattern ? [pattern.Source] : Config.TargetsAllLinear ? ["all-linear"] : Config.TargetModules,
             ConfigJson = ConfigJson,
-            Metadata = File.Metadata,
+            // The name has its place in the header.
+            Metadata = File.Metadata.Where(m => m.Key != GgufFormat.NameKey).ToDictionary(),
         }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
     }
 

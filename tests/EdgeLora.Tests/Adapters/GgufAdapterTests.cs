@@ -87,6 +87,37 @@ public sealed class GgufAdapterTests : IDisposable
     }
 
     [Fact]
+    public void Texts_of_a_GGUF_go_through_an_elora_file_bit_for_bit_and_are_left_out_elsewhere_only_when_asked()
+    {
+        string source = SharedFolder.Require("fixtures/gguf/lora/llama-qv/lora-F32.gguf"), model = SharedFolder.Require("fixtures/gguf/llama/hf"), named = Path.Combine(_folder, "named.gguf"), first = Path.Combine(_folder, "first.gguf");
+        (string, object)[] texts =
+        [
+            ("adapter.lora.prompt_prefix", "tl;dr: "), ("adapter.lora.task_name", "summary"), ("general.author", "somebody"), ("general.base_model.0.name", "a base"), ("general.base_model.count", 1u), ("general.tags", new[] { "a", "b c" }),
+        ];
+        using (GgufFile file = GgufFile.Open(source))
+            GgufFile.Write(named, file.Metadata.Where(m => m.Key != "general.name").Append(new("general.name", "My adapter")).Concat(texts.Select(t => new KeyValuePair<string, object>(t.Item1, t.Item2))), [.. file.TensorInfos.Select(t => file.Tensor(t.Name))]);
+        string elora = Path.Combine(_folder, "other.elora"), again = Path.Combine(_folder, "again.gguf");
+        Command.Run("convert", named, first);
+        Command.Run("convert", first, elora, "--base", model);
+        Command.Run("convert", elora, again, "--base", model);
+        Assert.Equal(File.ReadAllBytes(first), File.ReadAllBytes(again));
+        using (GgufFile back = GgufFile.Open(again))
+        {
+            Assert.Equal("My adapter", back.GetString("general.name"));
+            Assert.All(texts, t => Assert.Equal(t.Item2, back.Metadata[t.Item1]));
+        }
+        foreach (string to in (string[])["mlx", "peft_bin", "onnx_adapter", "loralib"])
+        {
+            string target = Path.Combine(_folder, "to-" + to), fault = Command.Fail("convert", named, target, "--to", to, "--base", model, "--fold");
+            Assert.Contains("adapter.lora.task_name (summary): ", fault);
+            Assert.Contains("adapter.lora.prompt_prefix (tl;dr: ): ", fault);
+            Assert.False(Path.Exists(target));
+            Command.Run("convert", named, target, "--to", to, "--base", model, "--fold", "--without-texts");
+        }
+        Assert.Contains("adapter.lora.task_name stays as metadata, which PEFT passes over", Command.Run("convert", named, Path.Combine(_folder, "peft"), "--base", model, "--json"));
+    }
+
+    [Fact]
     public void Rows_of_a_llama_leave_GGUF_only_with_the_base_s_heads()
     {
         string file = SharedFolder.Require("fixtures/gguf/lora/llama-qv/lora-F32.gguf"), target = Path.Combine(_folder, "peft");

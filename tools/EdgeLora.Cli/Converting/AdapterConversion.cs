@@ -36,7 +36,7 @@ internal static class AdapterConversion
             throw new UsageException($"--rank {request.Rank}: expected 1 or more");
         using PeftAdapter source = AdapterFormats.Read(request.Source, options);
         // The source stays the owner.
-        PeftAdapter split = request.SplitExperts ? Split(source, options.Base) : source;
+        PeftAdapter said = request.WithoutTexts ? source.WithoutTexts() : source, split = request.SplitExperts ? Split(said, options.Base) : said;
         RankTruncation? truncation = request.Rank is { } rank ? RankTruncation.To(split, rank) : null;
         PeftAdapter adapter = truncation?.Adapter ?? split;
         AdapterVerdict verdict = to.Judge(adapter, options);

@@ -32,6 +32,9 @@ internal sealed record ConvertRequest(string Source, string Target)
     /// <summary><c>--split-experts</c>.</summary>
     public bool SplitExperts { get; init; }
 
+    /// <summary><c>--without-texts</c>.</summary>
+    public bool WithoutTexts { get; init; }
+
     /// <summary><c>--tokenizer</c>.</summary>
     public string? Tokenizer { get; init; }
 

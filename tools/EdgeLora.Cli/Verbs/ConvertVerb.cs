@@ -26,13 +26,14 @@ internal static class ConvertVerb
         };
         Option<bool> bare = new("--without-embeddings") { Description = "Leave out textual-inversion embeddings that lie beside a diffusion adapter. Without it they are refused by name." };
         Option<bool> experts = new("--split-experts") { Description = "Write LoRA on fused expert parameters (target_parameters) as a pair for each expert's layer, under the names of --base. Without it PEFT and .elora hold it as it is; other formats refuse it." };
+        Option<bool> silent = new("--without-texts") { Description = "Leave out an adapter's task name and prompt prefix (GGUF), which PEFT, .elora and GGUF keep. Without it other formats refuse them by name." };
         Option<string?> tokenizer = new("--tokenizer") { Description = "llama2.c tokenizer file. Default: tok512.bin or tokenizer.bin beside the checkpoint.", HelpName = "file" };
         Option<string?> pre = new("--pre") { Description = "tokenizer.ggml.pre of a GGUF: the name of a byte-level BPE's rules. Default: the one that splits as the tokenizer does.", HelpName = "name" };
         Option<string?> split = new("--split-size") { Description = "Split a GGUF into pieces of this size: 500M, 2G. Default: one file.", HelpName = "size" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         command.Add(from);
         command.Add(to);
-        foreach (Option option in new Option[] { format, type, fold, rank, alpha, enable, model, bare, experts, tokenizer, pre, split, json })
+        foreach (Option option in new Option[] { format, type, fold, rank, alpha, enable, model, bare, experts, silent, tokenizer, pre, split, json })
             command.Add(option);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -47,6 +48,7 @@ internal static class ConvertVerb
                 Base = result.GetValue(model) is { } on ? HubCache.Resolve(on) : null,
                 WithoutEmbeddings = result.GetValue(bare),
                 SplitExperts = result.GetValue(experts),
+                WithoutTexts = result.GetValue(silent),
                 Tokenizer = result.GetValue(tokenizer),
                 PreTokenizer = result.GetValue(pre),
                 SplitBytes = result.GetValue(split) is { } size ? Numbers.Bytes("--split-size", size) : null,

@@ -26,6 +26,8 @@ public enum AdapterTraits
     Embedding = 256,
     /// <summary>Rows of q and k in a GGUF's order.</summary>
     MovedRows = 512,
+    /// <summary>A task's name and a prompt's prefix (GGUF).</summary>
+    Texts = 1024,
 }
 
 /// <summary>Names what of an adapter a format cannot hold.</summary>
@@ -56,11 +58,20 @@ public static class AdapterContents
         Check(!FusedExperts.AreIn(adapter), AdapterTraits.None, "target_parameters (split it into pairs of the base's own layers: --split-experts with --base)");
         if (!held.HasFlag(AdapterTraits.MovedRows) && adapter.RowFault is { } rows)
             refusals.Add(rows);
+        if (!held.HasFlag(AdapterTraits.Texts))
+            RefuseTexts(adapter, format, refusals);
         foreach (PeftModule module in adapter.Modules.Values)
             foreach (PeftPart part in module.Parts.Keys)
                 // A frozen copy of the base's own weight says nothing.
                 if (part is not (PeftPart.A or PeftPart.B or PeftPart.BaseWeight) && !held.HasFlag(TraitOf(part)))
                     refusals.Add($"{module.Name}.{PeftAdapter.LabelOf(part)}: {format} cannot hold it");
+    }
+
+    /// <summary>Adds to <paramref name="refusals"/> a task's name and a prompt's prefix: without its prefix an adapter is asked another way than it was trained.</summary>
+    public static void RefuseTexts(PeftAdapter adapter, string format, List<string> refusals)
+    {
+        foreach ((string key, string text) in adapter.File.Metadata.Where(m => m.Key.StartsWith(PeftAdapter.MetadataPrefix, StringComparison.Ordinal)).OrderBy(m => m.Key, StringComparer.Ordinal))
+            refusals.Add($"{key} ({(text.Length > 40 ? text[..37] + "..." : text)}): {format} cannot hold it; leave it out with --without-texts");
     }
 
     private static AdapterTraits TraitOf(PeftPart part) => part switch

@@ -42,5 +42,5 @@ public sealed class EdgeFormat : AdapterFileFormat
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) =>
-        adapter.As(options.Type).WriteElora(path, adapter.Header?.Name ?? options.Name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "", cancellation);
+        adapter.As(options.Type).WriteElora(path, adapter.Header?.Name ?? adapter.File.Metadata.GetValueOrDefault(GgufFormat.NameKey) ?? options.Name, adapter.Header?.ParentFingerprint ?? "", adapter.Header?.BaseFingerprint ?? "", cancellation);
 }

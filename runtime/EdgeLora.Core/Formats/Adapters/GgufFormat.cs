@@ -1,16 +1,24 @@
+using System.Globalization;
+
 namespace EdgeLora.Core;
 
 /// <summary>
 /// A GGUF LoRA as llama.cpp reads it (src/llama-adapter.cpp, convert_lora_to_gguf.py): <c>general.type</c> adapter, <c>adapter.type</c> lora, <c>general.architecture</c> that of the base, <c>adapter.lora.alpha</c> F32,
 /// one for the file; a pair's scale is alpha over its rank, and 1 where alpha is 0 or absent. <c>adapter.alora.invocation_tokens</c>, <c>adapter.lora.task_name</c> and <c>adapter.lora.prompt_prefix</c> may be there.
+/// These and <c>general.*</c> (author, license, tags) go along in <c>.elora</c>.
 /// Tensors: <c>blk.0.attn_q.weight.lora_a</c> [R, I], <c>.lora_b</c> [O, R], as PEFT has them, but for token_embd, whose A is turned [V, R]. The rows of a llama's q and k stand as <see cref="QueryKeyPermutation.ToAdjacent"/> says.
 /// </summary>
 public sealed class GgufFormat : AdapterFileFormat
 {
     private const string AlphaKey = "adapter.lora.alpha", TokensKey = "adapter.alora.invocation_tokens", TypeKey = "adapter.type", EndA = ".lora_a", EndB = ".lora_b", Weight = ".weight", Table = "token_embd.weight";
 
-    // What PEFT has no field for; it goes along as metadata.
-    private static readonly string[] s_texts = [PeftAdapter.MetadataPrefix + "task_name", PeftAdapter.MetadataPrefix + "prompt_prefix"];
+    private const string General = "general.", CountEnd = ".count", ListEnd = "[]";
+
+    /// <summary>Key of the adapter's name.</summary>
+    internal const string NameKey = General + "name";
+
+    // Said anew of what is written.
+    private static readonly string[] s_own = ["general.architecture", "general.type", "general.file_type", "general.quantization_version", "general.alignment", NameKey];
 
     /// <inheritdoc/>
     public override string Name => "gguf";
@@ -66,7 +74,7 @@ public sealed class GgufFormat : AdapterFileFormat
                 InvocationTokens = ReadTokens(file),
                 FanInFanOut = architecture == "gpt2",
             };
-            Dictionary<string, string> texts = s_texts.Where(file.Metadata.ContainsKey).ToDictionary(k => k, k => file.GetString(k));
+            Dictionary<string, string> texts = ReadTexts(file);
             PeftAdapter adapter = PeftAdapter.From(path, config, new TensorFile(path, tensors, texts, [new TensorFileOwner(file)]));
             adapter.RowOrder = architecture;
             return options.Base is { } model ? GgufRows.ToCheckpoint(adapter, model) : adapter;
@@ -101,12 +109,14 @@ public sealed class GgufFormat : AdapterFileFormat
             ["general.type"] = "adapter",
             [TypeKey] = "lora",
             [AlphaKey] = (float)alpha,
-            ["general.name"] = options.Name,
+            [NameKey] = adapter.Header?.Name ?? adapter.File.Metadata.GetValueOrDefault(NameKey) ?? options.Name,
             ["general.file_type"] = tensors[0].Type switch { DType.F16 => 1u, DType.BF16 => 32u, _ => 0u },
         };
-        foreach (string key in s_texts)
-            if (adapter.File.Metadata.TryGetValue(key, out string? text))
-                metadata[key] = text;
+        foreach ((string key, string text) in adapter.File.Metadata.Where(m => IsText(m.Key)).OrderBy(m => m.Key, StringComparer.Ordinal))
+            if (key.EndsWith(ListEnd, StringComparison.Ordinal))
+                metadata[key[..^ListEnd.Length]] = text.Split('\n');
+            else
+                metadata[key] = key.EndsWith(CountEnd, StringComparison.Ordinal) && uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint count) ? count : text;
         if (adapter.Config.InvocationTokens is { } tokens)
             metadata[TokensKey] = Array.ConvertAll(tokens, t => (uint)t);
         cancellation.ThrowIfCancellationRequested();
@@ -125,7 +135,7 @@ public sealed class GgufFormat : AdapterFileFormat
     private AdapterVerdict Plan(PeftAdapter adapter, AdapterOptions options, out List<LowRankPair> pairs, out double alpha, out double[] left)
     {
         List<string> refusals = [];
-        AdapterContents.Refuse(adapter, AdapterTraits.Invocation | AdapterTraits.Embedding | AdapterTraits.MovedRows, Title, refusals);
+        AdapterContents.Refuse(adapter, AdapterTraits.Invocation | AdapterTraits.Embedding | AdapterTraits.MovedRows | AdapterTraits.Texts, Title, refusals);
         pairs = LowRankPair.Of(adapter, refusals);
         CheckNames(adapter, pairs, options, refusals);
         if (pairs.Count == 0 && refusals.Count == 0)
@@ -213,6 +223,29 @@ public sealed class GgufFormat : AdapterFileFormat
     // Quantised pairs are widened each time they are read: nothing computes with them as they are.
     private static Tensor Widened(Tensor tensor) => tensor.Type is DType.F32 or DType.F16 or DType.BF16 or DType.F64 ? tensor
         : new(tensor.Name, DType.F32, tensor.Shape, new ComputedStorage(DType.F32.Bytes(tensor.Shape.Elements), () => Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats())));
+
+    private static bool IsText(string key) => key.StartsWith(PeftAdapter.MetadataPrefix, StringComparison.Ordinal) || key.StartsWith(General, StringComparison.Ordinal) && !s_own.Contains(key);
+
+    // What PEFT has no field for, as text: a list of texts has its key marked and a line for each.
+    private static Dictionary<string, string> ReadTexts(GgufFile file)
+    {
+        Dictionary<string, string> texts = [];
+        foreach ((string key, object value) in file.Metadata)
+            if (key == NameKey || IsText(key))
+                switch (value)
+                {
+                    case string text:
+                        texts[key] = text;
+                        break;
+                    case uint count when key.EndsWith(CountEnd, StringComparison.Ordinal):
+                        texts[key] = count.ToString(CultureInfo.InvariantCulture);
+                        break;
+                    case string[] { Length: > 0 } list when !Array.Exists(list, t => t.Contains('\n')):
+                        texts[key + ListEnd] = string.Join('\n', list);
+                        break;
+                }
+        return texts;
+    }
 
     private static int[]? ReadTokens(GgufFile file)
     {

@@ -21,8 +21,13 @@ public sealed class PeftBinaryFormat : AdapterFileFormat
     /// <inheritdoc/>
     public override PeftAdapter Read(string path, AdapterOptions options) => AdapterFormats.Peft.Read(path, options);
 
-    /// <summary>The neutral form in another container: everything fits.</summary>
-    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.OfNeutral(adapter);
+    /// <summary>The neutral form in a container without metadata.</summary>
+    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options)
+    {
+        List<string> refusals = [.. AdapterVerdict.OfNeutral(adapter).Refusals];
+        AdapterContents.RefuseTexts(adapter, Title, refusals);
+        return new([], refusals);
+    }
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default)

@@ -37,8 +37,11 @@ public sealed class PeftFormat : AdapterFileFormat
         return PeftAdapter.Assemble(path, config, json, tensors, tensors);
     }
 
-    /// <summary>The neutral form is this format: everything fits.</summary>
-    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.OfNeutral(adapter);
+    /// <summary>The neutral form is this format: everything fits, texts of a GGUF's as metadata of the tensors' file.</summary>
+    public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => AdapterVerdict.OfNeutral(adapter) with
+    {
+        Notes = [.. adapter.File.Metadata.Keys.Where(k => k.StartsWith(PeftAdapter.MetadataPrefix, StringComparison.Ordinal)).Order(StringComparer.Ordinal).Select(k => $"{k} stays as metadata, which PEFT passes over")],
+    };
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default) => adapter.As(options.Type).Write(path, cancellation);

@@ -7,7 +7,7 @@ namespace EdgeLora.Models;
 /// <param name="adapter">The adapter.</param>
 public sealed class AdapterDeltas(string name, PeftAdapter adapter)
 {
-    private const AdapterTraits Kept = AdapterTraits.Embedding | AdapterTraits.SavedModules | AdapterTraits.Bias | AdapterTraits.TokenRows | AdapterTraits.Invocation | AdapterTraits.Replication;
+    private const AdapterTraits Kept = AdapterTraits.Embedding | AdapterTraits.SavedModules | AdapterTraits.Bias | AdapterTraits.TokenRows | AdapterTraits.Invocation | AdapterTraits.Replication | AdapterTraits.Texts;
 
     private static readonly HashSet<PeftPart> s_pair = [PeftPart.A, PeftPart.B, PeftPart.EmbeddingA, PeftPart.EmbeddingB, PeftPart.BaseWeight];
 
@@ -47,7 +47,7 @@ public sealed class AdapterDeltas(string name, PeftAdapter adapter)
         foreach (AdapterDeltas operand in operands)
         {
             List<string> refusals = [];
-            AdapterContents.Refuse(operand.Adapter, wholeTensors ? Kept : AdapterTraits.Embedding | AdapterTraits.Invocation | AdapterTraits.Replication, "a sum of adapters", refusals);
+            AdapterContents.Refuse(operand.Adapter, wholeTensors ? Kept : AdapterTraits.Embedding | AdapterTraits.Invocation | AdapterTraits.Replication | AdapterTraits.Texts, "a sum of adapters", refusals);
             foreach (string module in operand.Adapter.Modules.Keys)
                 operand.CheckPair(module, refusals);
             if (operand.Sites.Count == 0 && refusals.Count == 0)
