@@ -101,13 +101,8 @@ public sealed class ClassifierHost : IDisposable
     // Of the formats only PEFT's and .elora name a task; MLX has a file of the same name with other fields.
     private static bool IsOfClasses(string adapter)
     {
-        string place = HubCache.Resolve(adapter), file = Path.Combine(place, PeftConfigReader.FileName);
-        if (AdapterFormats.Find(place) is EdgeFormat)
-        {
-            using PeftAdapter opened = PeftAdapter.Open(place);
-            return opened.Config.TaskType == "SEQ_CLS";
-        }
-        return AdapterFormats.Find(place) is PeftFormat or PeftBinaryFormat && PeftConfigReader.Parse(file, SafeJson.ReadBytes(file)).TaskType == "SEQ_CLS";
+        string place = HubCache.Resolve(adapter);
+        return AdapterFormats.Find(place) is EdgeFormat or PeftFormat or PeftBinaryFormat && PeftAdapter.ReadConfig(place).TaskType == "SEQ_CLS";
     }
 
     private static int? ClassesOf(AdapterTree tree)

@@ -138,8 +138,13 @@ public sealed class PeftAdapter : IDisposable
     /// </summary>
     public string? RowOrder { get; internal set; }
 
-    /// <summary>Why rows stand in another order than the checkpoint's, or null where they do not.</summary>
-    public string? RowFault => RowOrder is { } architecture && Modules.Keys.FirstOrDefault(m => GgufRows.AreMoved(architecture, m)) is { } module
+    /// <summary>Why its pairs may not be as wide as the base's layers, or null where they are.</summary>
+    public string? WidthFault { get; internal set; }
+
+    /// <summary>Why it cannot be written as it is: its width, or rows in another order than the checkpoint's; null where nothing is in the way.</summary>
+    public string? RowFault => WidthFault ?? MovedRows;
+
+    private string? MovedRows => RowOrder is { } architecture && Modules.Keys.FirstOrDefault(m => GgufRows.AreMoved(architecture, m)) is { } module
         ? $"{module}: its rows stand in the order of a {architecture} GGUF; the base tells how many heads they are: give it (--base)" : null;
 
     /// <summary>Bytes of the tensors' file that <see cref="Write"/> makes.</summary>
@@ -186,6 +191,15 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>Opens an adapter of any format of <see cref="AdapterFormats"/>, a file or a folder. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>, with every fault.</summary>
     public static PeftAdapter Open(string path) => AdapterFormats.Read(path);
 
+    /// <summary>The configuration of an adapter of any format, with the methods that are read as LoRA translated. Throws <see cref="ModelFileException"/>, which names <paramref name="path"/>.</summary>
+    public static PeftConfig ReadConfig(string path)
+    {
+        if (AdapterFormats.Find(path) is PeftFormat or PeftBinaryFormat)
+            return PeftFormat.ReadConfig(path).Config;
+        using PeftAdapter adapter = Open(path);
+        return adapter.Config;
+    }
+
     /// <summary>Whether <paramref name="folder"/> holds a PEFT adapter of its own.</summary>
     public static bool IsAdapter(string folder) => System.IO.File.Exists(Path.Combine(folder, PeftConfigReader.FileName));
 
@@ -208,13 +222,13 @@ public sealed class PeftAdapter : IDisposable
     }
 
     /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
-    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder };
+    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder, WidthFault = WidthFault };
 
     /// <summary>Other tensors under the same names, in the checkpoint's row order, under the same configuration or <paramref name="config"/>. Of the two, one is disposed.</summary>
     public PeftAdapter WithTensors(IReadOnlyDictionary<string, Tensor> tensors, PeftConfig? config = null)
     {
         PeftAdapter other = Assemble(FilePath, config ?? Config, config is null ? ConfigJson : PeftConfigWriter.ToJson(config), new(FilePath, tensors, File.Metadata, []), _owner, Header);
-        other.Format = Format;
+        (other.Format, other.WidthFault) = (Format, WidthFault);
         return other;
     }
 
@@ -242,18 +256,15 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>The same adapter without metadata of its own: a task's name, a prompt's prefix, what a GGUF says of its author. It stays the owner.</summary>
     public PeftAdapter WithoutTexts() =>
         new(FilePath, Config, ConfigJson, new TensorFile(FilePath, Tensors, File.Metadata.Where(m => !m.Key.StartsWith(MetadataPrefix, StringComparison.Ordinal) && !m.Key.StartsWith("general.", StringComparison.Ordinal)).ToDictionary(), []), new(Modules.ToDictionary(), StringComparer.Ordinal), _owner)
-        { Header = Header, Format = Format, RowOrder = RowOrder };
+        { Header = Header, Format = Format, RowOrder = RowOrder, WidthFault = WidthFault };
 
     /// <summary>Folder of the base that an adapter's config names, relative to the adapter.</summary>
     public static string BaseFolder(string adapterFolder) =>
         Path.GetFullPath(Path.Combine(adapterFolder, PeftFormat.ReadConfig(adapterFolder).Config.BaseModel ?? throw new ModelFileException(adapterFolder, "base_model_name_or_path: is missing")));
 
     /// <summary>The stored layer that each layer runs, as an adapter's layer_replication asks of its base; null: as stored.</summary>
-    public static int[]? LayerReplication(string path)
-    {
-        using PeftAdapter adapter = Open(path);
-        return adapter.Config.LayerReplication is { } ranges ? [.. ranges.SelectMany(r => Enumerable.Range(r.Start, r.End - r.Start))] : null;
-    }
+    public static int[]? LayerReplication(string path) =>
+        ReadConfig(path).LayerReplication is { } ranges ? [.. ranges.SelectMany(r => Enumerable.Range(r.Start, r.End - r.Start))] : null;
 
     /// <summary>
     /// Writes this adapter as a folder that PEFT loads: the same tensors, the same configuration text; the folder is created where it is absent.

@@ -52,7 +52,8 @@ public sealed record PeftConfig
     /// <summary>peft_type of bottleneck adapters, no library's: <c>layers.0.attn_adapter.down.weight</c> and so on.</summary>
     public const string Bottleneck = "BOTTLENECK";
 
-    private readonly HashSet<string> _targets = [];
+    // Adapters of many experts name thousands of modules: their list is not walked for each. Made when it is asked for.
+    private HashSet<string>? _targets;
 
     /// <summary><c>LORA</c>, <c>TRAINABLE_TOKENS</c>, <c>LN_TUNING</c>, <c>IA3</c>, <c>OFT</c>, <c>BOFT</c>; or ours: <see cref="Partial"/>, <see cref="Bottleneck"/>.</summary>
     public string PeftType { get; init; } = "LORA";
@@ -97,7 +98,7 @@ public sealed record PeftConfig
     public IReadOnlyList<string> TargetModules
     {
         get;
-        init => (field, _targets) = (value, [.. value]);
+        init => (field, _targets) = (value, null);
     } = [];
 
     /// <summary>target_parameters: parameters of modules that are no layers of their own, by whole names or ends after a dot (<c>mlp.experts.gate_up_proj</c>). See <see cref="FusedExperts"/>.</summary>
@@ -182,7 +183,8 @@ public sealed record PeftConfig
             return true;
         if (TargetPattern is not null)
             return TargetPattern.IsMatch(module);
-        return _targets.Contains(module) || IsTargetsEnd(module) && LayerSelected(module);
+        _targets ??= [.. TargetModules];
+        return _targets.Contains(module) || IsEndOfAny(_targets, module) && LayerSelected(module);
     }
 
     /// <summary>Whether target_parameters names <paramref name="parameter"/>: <c>model.layers.0.mlp.experts.down_proj</c>.</summary>
@@ -226,11 +228,10 @@ public sealed record PeftConfig
         return false;
     }
 
-    // Adapters of many experts name thousands of modules: their list is not walked for each.
-    private bool IsTargetsEnd(string module)
+    private static bool IsEndOfAny(HashSet<string> names, string module)
     {
         for (int dot = module.IndexOf('.'); dot >= 0; dot = module.IndexOf('.', dot + 1))
-            if (_targets.Contains(module[(dot + 1)..]))
+            if (names.Contains(module[(dot + 1)..]))
                 return true;
         return false;
     }

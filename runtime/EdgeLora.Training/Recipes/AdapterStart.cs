@@ -139,6 +139,8 @@ public sealed class AdapterStart
             if (_recipe.Given.Contains(field) && !equal)
                 _faults.Add($"{field}: adapter_init has {found}, the recipe asks for {wanted}");
         }
+        if (has.PeftType is "IA3" or "OFT" or "BOFT")
+            _faults.Add($"adapter_init: peft_type {has.PeftType} is run here, not trained");
         Compare("lora_rank", asked.Rank == has.Rank, $"{asked.Rank}", $"{has.Rank}");
         Compare("lora_alpha", asked.Alpha == has.Alpha, $"{asked.Alpha}", $"{has.Alpha}");
         Compare("use_rslora", asked.UseRslora == has.UseRslora, $"{asked.UseRslora}", $"{has.UseRslora}");

@@ -40,6 +40,29 @@ public sealed class ExtractionTests : IDisposable
             Assert.Equal(cut.Sites.Single(s => s.Module == site.Module).RelativeError, site.RelativeError, 5);
     }
 
+    [Theory]
+    [InlineData("gguf/llama/llama-F32.gguf", "gguf/lora/llama-qv/lora-F32.gguf", "tuned.gguf")]
+    [InlineData("gguf/gpt2/gpt2-F32.gguf", "gguf/lora/gpt2-all/lora-F32.gguf", "tuned.gguf")]
+    [InlineData("peft/bases/gpt2", "peft/gpt2-dora", "tuned")]
+    [InlineData("peft/bases/llama-tied", "peft/llama-tied-embed-tie", "tuned")]
+    public void A_LoRA_of_full_rank_is_the_fine_tune_whatever_the_base_is_stored_as(string model, string adapter, string tuned)
+    {
+        (model, adapter, tuned) = (SharedFolder.Require("fixtures/" + model), SharedFolder.Require("fixtures/" + adapter), Path.Combine(_folder, tuned));
+        string lora = Path.Combine(_folder, "lora");
+        Command.Run("merge", model, "--adapter", adapter, "--type", "f32", "-o", tuned);
+        Command.Run("adapter", "extract", model, tuned, "--rank", "1000", "-o", lora);
+        float[] Logits(params string[] arguments)
+        {
+            string output = Path.Combine(_folder, "logits.safetensors");
+            Command.Run(["logits", .. arguments, "--tokens", "1,2,3,4,5,6", "--output", output]);
+            using TensorFile file = Safetensors.Open(output);
+            return file.Tensors["logits"].ToFloats();
+        }
+        float[] plain = Logits(model), wanted = Logits(tuned), found = Logits(model, "--adapter", lora);
+        Assert.True(GoldenError.Relative(plain, wanted) > 0.01);
+        Assert.InRange(GoldenError.Relative(found, wanted), 0, 2e-5);
+    }
+
     [Fact]
     public void A_changed_norm_is_refused_or_saved_or_dropped()
     {

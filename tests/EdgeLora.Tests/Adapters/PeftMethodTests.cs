@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 using EdgeLora.Tests.Formats;
 using Xunit;
 
@@ -53,14 +54,55 @@ public sealed class PeftMethodTests : IDisposable
     }
 
     [Fact]
-    public void VeRA_without_its_projections_is_refused()
+    public void VeRA_s_projections_are_made_anew_where_they_were_not_saved()
     {
-        string folder = Path.Combine(_folder, "vera");
+        string folder = Path.Combine(_folder, "vera"), source = SharedFolder.Require("fixtures/peft/llama-vera"), model = SharedFolder.Require("fixtures/peft/bases/llama");
         Directory.CreateDirectory(folder);
-        string source = SharedFolder.Require("fixtures/peft/llama-vera");
         File.WriteAllText(Path.Combine(folder, "adapter_config.json"), File.ReadAllText(Path.Combine(source, "adapter_config.json")).Replace("\"save_projection\": true", "\"save_projection\": false"));
-        File.Copy(Path.Combine(source, "adapter_model.safetensors"), Path.Combine(folder, "adapter_model.safetensors"));
-        Assert.Contains("save_projection: is false", Assert.Throws<ModelFileException>(() => PeftAdapter.Open(folder)).Message);
+        using (TensorFile file = Safetensors.Open(Path.Combine(source, "adapter_model.safetensors")))
+            Safetensors.Write(Path.Combine(folder, "adapter_model.safetensors"), file.Tensors.Values.Where(t => !t.Name.StartsWith("base_model.vera_", StringComparison.Ordinal)));
+        AdapterOptions options = new() { Base = AdapterComparison.BaseOf(model) };
+        using PeftAdapter saved = AdapterFormats.Read(source, options), made = AdapterFormats.Read(folder, options);
+        AdapterComparison.CheckSame(saved, made, "vera");
+        Assert.Contains("give the base (--base)", Assert.Throws<ModelFileException>(() => PeftAdapter.Open(folder)).Message);
+        using PeftFixture fixture = new("llama-vera");
+        using ResidentAdapter hosted = ResidentAdapter.Load(folder, "vera", fixture.Model.Sites, fixture.Model.Backend);
+        fixture.CheckLogits(fixture.Resolve((hosted, 1)));
+        // A key that is another's makes other numbers.
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), File.ReadAllText(Path.Combine(folder, "adapter_config.json")).Replace("\"projection_prng_key\": 0", "\"projection_prng_key\": 1"));
+        using PeftAdapter other = AdapterFormats.Read(folder, options);
+        Assert.NotEqual(saved.Tensors.Values.First().ToFloats(), other.Tensors.Values.First().ToFloats());
+    }
+
+    [Fact]
+    public void Layers_of_other_widths_take_the_corner_of_VeRA_s_shared_projections()
+    {
+        string folder = Path.Combine(_folder, "wide");
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), """{"peft_type": "VERA", "task_type": "CAUSAL_LM", "r": 4, "projection_prng_key": 5, "save_projection": false, "target_modules": ["q_proj", "down_proj"]}""");
+        using PeftFixture fixture = new("llama-vera");
+        string[] modules = [.. fixture.Model.Sites.Sites.Select(s => s.Name).Where(n => n.EndsWith("q_proj", StringComparison.Ordinal) || n.EndsWith("down_proj", StringComparison.Ordinal))];
+        Tensor Ones(string name, int count) => Tensor.FromFloats(name, new Shape(count), [.. Enumerable.Repeat(1f, count)]);
+        Safetensors.Write(Path.Combine(folder, "adapter_model.safetensors"), modules.SelectMany(m => (Tensor[])[Ones($"base_model.model.{m}.vera_lambda_b", fixture.Model.Sites.Find(m)!.Linear!.Outputs), Ones($"base_model.model.{m}.vera_lambda_d", 4)]));
+        using LoraAdapter adapter = LoraAdapter.Load(folder, "wide", fixture.Model.Sites);
+        LowRankDelta narrow = adapter.Deltas.First(d => d.Site.Name.EndsWith("q_proj", StringComparison.Ordinal)).LowRank!, wide = adapter.Deltas.First(d => d.Site.Name.EndsWith("down_proj", StringComparison.Ordinal)).LowRank!;
+        Assert.Equal(wide.A.Resized(narrow.A.Shape).ToFloats(), narrow.A.ToFloats());
+        Assert.True(wide.A.Shape.Columns > narrow.A.Shape.Columns);
+        Assert.InRange(wide.A.ToFloats().Max(), 0.9 * Math.Sqrt(6.0 / wide.A.Shape.Columns), Math.Sqrt(6.0 / wide.A.Shape.Columns));
+    }
+
+    [Fact]
+    public void VeRA_is_written_in_another_format_only_with_the_base_s_widths()
+    {
+        string source = SharedFolder.Require("fixtures/peft/llama-vera"), model = SharedFolder.Require("fixtures/peft/bases/llama"), target = Path.Combine(_folder, "lora");
+        foreach (string to in (string[])["peft", "elora", "mlx"])
+            Assert.Contains("give it (--base)", Command.Fail("convert", source, Path.Combine(_folder, "out"), "--to", to));
+        Command.Run("inspect", source);
+        Assert.Contains("fits", Command.Run("inspect", source, "--base", model));
+        Command.Run("convert", source, target, "--base", model);
+        using PeftFixture fixture = new("llama-vera");
+        using ResidentAdapter lora = ResidentAdapter.Load(target, "lora", fixture.Model.Sites, fixture.Model.Backend);
+        fixture.CheckLogits(fixture.Resolve((lora, 1)));
     }
 
     [Fact]

@@ -52,7 +52,7 @@ internal static class AdapterConversion
     {
         if (!FusedExperts.AreIn(adapter))
             throw new UsageException($"--split-experts: {adapter.FilePath} has no target_parameters");
-        return FusedExperts.Split(adapter, model ?? throw new UsageException("--split-experts: the base's layers name the pairs: give it (--base)"));
+        return FusedExperts.Split(adapter, BaseLayers.Of(model ?? throw new UsageException("--split-experts: the base's layers name the pairs: give it (--base)")));
     }
 
     private static ConvertResult Describe(PeftAdapter adapter, AdapterFileFormat from, AdapterFileFormat to, AdapterVerdict verdict, RankTruncation? truncation)
@@ -110,6 +110,6 @@ internal static class AdapterConversion
             path = host.Model.Checkpoint.Path;
         }
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
-        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D);
+        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Type));
     }
 }

@@ -15,6 +15,9 @@ public sealed record AdapterOptions
     /// <summary>The base, for formats whose names or row order depend on it.</summary>
     public AdapterBase? Base { get; init; }
 
+    /// <summary>The base's linear layers, for methods whose tensors are cut to them (VeRA); null: those of <see cref="Base"/>.</summary>
+    public BaseLayers? Layers { get; init; }
+
     /// <summary>Names of the base's modules, for formats that write dots as underscores (kohya); null: the known structures decide.</summary>
     public IReadOnlyList<string>? Modules { get; init; }
 

@@ -2,23 +2,16 @@ using System.Text.RegularExpressions;
 
 namespace EdgeLora.Core;
 
-/// <summary>A linear layer of a base, as adapters see it.</summary>
-/// <param name="Name">Module, in the checkpoint's spelling.</param>
-/// <param name="Outputs">O.</param>
-/// <param name="Inputs">I.</param>
-/// <param name="IsPlain">False for a Conv1D or a table, whose parameter lies [I, O].</param>
-public readonly record struct BaseLinear(string Name, long Outputs, long Inputs, bool IsPlain = true);
-
 /// <summary>
 /// PEFT's LoRA on parameters (<c>target_parameters</c>). transformers 5 keeps the E experts of a layer in two, <c>gate_up_proj</c> [E, 2F, D] (gate over up) and <c>down_proj</c> [E, D, F] of <c>mlp.experts</c>; PEFT wraps the module
 /// once for each that is targeted, in that order, so that with both <c>mlp.experts.base_layer.lora_A</c> is gate_up_proj's and <c>mlp.experts.lora_A</c> down_proj's. r is an expert's own rank:
 /// A [E·r, I] has expert after expert, B [O, E·r] has rank ρ of expert e in column ρ·E + e; s = alpha/r or alpha/√r. Patterns match <c>mlp.experts.gate_up_proj</c>, the parameter's name.
 /// A parameter with two dimensions, <c>mlp.gate.weight</c>, has a plain pair under its module's name. Source: huggingface/peft tuners/lora/layer.py (ParamWrapper), tuners/tuners_utils.py (_inject_parameters).
-/// A base that is stored expert by expert takes them as pairs of its own layers: <see cref="Split(PeftAdapter, IEnumerable{BaseLinear})"/>, without rounding.
+/// A base that is stored expert by expert takes them as pairs of its own layers: <see cref="Split(PeftAdapter, BaseLayers)"/>, without rounding.
 /// </summary>
 public static class FusedExperts
 {
-    private const string Wrapper = ".base_layer", Mixture = ".mlp.", OldMixture = ".block_sparse_moe.", Model = "model.", GateUp = "gate_up_proj", Down = "down_proj";
+    private const string Wrapper = ".base_layer", Mixture = ".mlp.", OldMixture = ".block_sparse_moe.", GateUp = "gate_up_proj", Down = "down_proj";
 
     // The layers that an expert is in checkpoints.
     private static readonly (string Gate, string Up, string Down)[] s_layers = [("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2")];
@@ -30,27 +23,19 @@ public static class FusedExperts
     public static bool Holds(PeftConfig config, PeftModule module) => config.TargetParameters.Count > 0 && (module[PeftPart.A] ?? module[PeftPart.B]) is not null
         && (module.Name.EndsWith(Wrapper, StringComparison.Ordinal) || !config.Selects(module.Name) || config.TargetParameters.Any(t => t.LastIndexOf('.') is > 0 and int dot && IsEnd(module.Name, t[..dot])));
 
-    /// <summary>The same for a base that is only described.</summary>
-    public static PeftAdapter Split(PeftAdapter adapter, AdapterBase model) => Split(adapter, model.Weights.Where(w => w.Value.Rank == 2 && w.Key.EndsWith(".weight", StringComparison.Ordinal)).Select(w =>
-    {
-        string name = w.Key[..^".weight".Length];
-        return new BaseLinear(name, w.Value[0], w.Value[1], !TableNames.Contains(name) && model.Config.ModelType != "gpt2");
-    }));
-
     /// <summary>
     /// The adapter with a pair for each expert's layer, under the base's names; one without target_parameters is given back itself. A's are views, B's copies. Of the two, one is disposed. Throws <see cref="ModelFileException"/>
     /// with every parameter that the base does not have, that is missing, or whose shapes are not the base's.
     /// </summary>
     /// <param name="adapter">The adapter.</param>
     /// <param name="layers">The base's linear layers.</param>
-    public static PeftAdapter Split(PeftAdapter adapter, IEnumerable<BaseLinear> layers) => AreIn(adapter) ? new Splitter(adapter, layers).Run() : adapter;
+    public static PeftAdapter Split(PeftAdapter adapter, BaseLayers layers) => AreIn(adapter) ? new Splitter(adapter, layers).Run() : adapter;
 
     private static bool IsEnd(string name, string end) => name == end || name.EndsWith("." + end, StringComparison.Ordinal);
 
-    private sealed class Splitter(PeftAdapter adapter, IEnumerable<BaseLinear> layers)
+    private sealed class Splitter(PeftAdapter adapter, BaseLayers layers)
     {
         private readonly PeftConfig _config = adapter.Config;
-        private readonly Dictionary<string, BaseLinear> _layers = layers.ToDictionary(l => l.Name, StringComparer.Ordinal);
         private readonly FaultList _faults = new(adapter.FilePath);
         private readonly Dictionary<string, (int Rank, double Alpha)> _pairs = [];
         private readonly Dictionary<string, Tensor> _tensors = [];
@@ -113,7 +98,7 @@ public static class FusedExperts
             (string At, (string Gate, string Up, string Down) Names, int Count)? experts = ExpertsOf(root);
             string at = experts?.At ?? LayerOf(root);
             string[] parameters = [.. (experts is null ? (string[])["weight"] : [GateUp, Down]).Where(p => _config.SelectsParameter($"{root}.{p}"))];
-            if (experts is null && Find(at) is null)
+            if (experts is null && layers.Find(at) is null)
                 _faults.Add($"{root}: the base has no experts or layer of this name");
             else if (parameters.Length != wrappers.Count)
                 _faults.Add($"{root}: holds pairs of {wrappers.Count} parameters, but target_parameters names {(parameters.Length == 0 ? "none" : string.Join(" and ", parameters))} there");
@@ -128,26 +113,26 @@ public static class FusedExperts
                 }
         }
 
-        private void AddExperts(PeftModule wrapper, string parameter, string at, int experts, string[] layers)
+        private void AddExperts(PeftModule wrapper, string parameter, string at, int experts, string[] leaves)
         {
             int rank = _config.RankOf(parameter);
-            BaseLinear first = Find($"{at}.0.{layers[0]}")!.Value;
-            if (Pair(wrapper, parameter, (long)rank * experts, first.Inputs, first.Outputs * layers.Length) is not var (a, b))
+            BaseLinear first = layers.Find($"{at}.0.{leaves[0]}")!.Value;
+            if (Pair(wrapper, parameter, (long)rank * experts, first.Inputs, first.Outputs * leaves.Length) is not var (a, b))
                 return;
             // [O, r, E] turned is [E, O, r]: an expert's B lies together.
             Tensor turned = b.View(b.Name, new(b.Shape.Elements / experts, experts)).Transposed();
             for (int e = 0; e < experts; e++)
-                for (int i = 0; i < layers.Length; i++)
+                for (int i = 0; i < leaves.Length; i++)
                 {
-                    string module = $"{at}.{e}.{layers[i]}";
-                    Tensor own = turned.Slice(b.Name, e, 1).View(b.Name, new(first.Outputs * layers.Length, rank));
+                    string module = $"{at}.{e}.{leaves[i]}";
+                    Tensor own = turned.Slice(b.Name, e, 1).View(b.Name, new(first.Outputs * leaves.Length, rank));
                     Store(module, parameter, a.Slice(a.Name, (long)e * rank, rank), own.Slice(b.Name, i * first.Outputs, first.Outputs));
                 }
         }
 
         private void AddWeight(PeftModule wrapper, string module, string parameter)
         {
-            BaseLinear layer = Find(module)!.Value;
+            BaseLinear layer = layers.Find(module)!.Value;
             if (!layer.IsPlain)
                 _faults.Add($"{parameter}: target_parameters on a Conv1D or a table is not supported");
             else if (Pair(wrapper, parameter, _config.RankOf(parameter), layer.Inputs, layer.Outputs) is var (a, b))
@@ -185,7 +170,7 @@ public static class FusedExperts
         private void CheckMissing()
         {
             HashSet<string> named = [];
-            foreach (BaseLinear layer in _layers.Values)
+            foreach (BaseLinear layer in layers.All)
             {
                 string name = Renamed(layer.Name, OldMixture, Mixture);
                 Check($"{name}.weight");
@@ -213,7 +198,7 @@ public static class FusedExperts
                 foreach ((string Gate, string Up, string Down) names in s_layers)
                 {
                     int count = 0;
-                    while (Find($"{at}.{count}.{names.Gate}") is not null)
+                    while (layers.Find($"{at}.{count}.{names.Gate}") is not null)
                         count++;
                     if (count > 0)
                         return (at, names, count);
@@ -221,11 +206,7 @@ public static class FusedExperts
             return null;
         }
 
-        private string LayerOf(string root) => Find(root) is null && Find(Renamed(root, Mixture, OldMixture)) is not null ? Renamed(root, Mixture, OldMixture) : root;
-
-        // A checkpoint of the bare model lacks "model.", and some files have it where the base does not.
-        private BaseLinear? Find(string module) => _layers.TryGetValue(module, out BaseLinear layer) || _layers.TryGetValue(Model + module, out layer)
-            || module.StartsWith(Model, StringComparison.Ordinal) && _layers.TryGetValue(module[Model.Length..], out layer) ? layer : null;
+        private string LayerOf(string root) => layers.Find(root) is null && layers.Find(Renamed(root, Mixture, OldMixture)) is not null ? Renamed(root, Mixture, OldMixture) : root;
 
         private static string RootOf(string module)
         {

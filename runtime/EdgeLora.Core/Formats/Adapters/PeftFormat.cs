@@ -30,7 +30,7 @@ public sealed class PeftFormat : AdapterFileFormat
     /// <inheritdoc/>
     public override PeftAdapter Read(string path, AdapterOptions options)
     {
-        (PeftConfig config, string json, string? method) = ReadMethod(path);
+        (PeftConfig config, string json, PeftMethod? method) = ReadMethod(path);
         TensorFile tensors = OpenTensors(path);
         if (method is not null)
             return PeftMethods.Read(path, method, config, tensors, options);
@@ -50,13 +50,13 @@ public sealed class PeftFormat : AdapterFileFormat
     internal static (PeftConfig Config, string Json) ReadConfig(string folder) => ReadMethod(folder) is var (config, json, _) ? (config, json) : default;
 
     // Method: one that is read as LoRA, or null.
-    private static (PeftConfig Config, string Json, string? Method) ReadMethod(string folder)
+    private static (PeftConfig Config, string Json, PeftMethod? Method) ReadMethod(string folder)
     {
         string path = Path.Combine(folder, PeftConfigReader.FileName);
         if (!File.Exists(path))
             throw new ModelFileException(folder, $"{PeftConfigReader.FileName} is missing");
         ReadOnlyMemory<byte> utf8 = Naming(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
-        (ReadOnlyMemory<byte> translated, string? method) = PeftMethods.Translate(folder, utf8);
+        (ReadOnlyMemory<byte> translated, PeftMethod? method) = PeftMethods.Translate(folder, utf8);
         return (PeftConfigReader.Parse(folder, translated), Encoding.UTF8.GetString(utf8.Span), method);
     }
 
