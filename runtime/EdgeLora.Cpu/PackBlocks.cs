@@ -6,9 +6,9 @@ namespace EdgeLora.Cpu;
 /// <summary>Sixteen stored rows of a type that <see cref="QuantFields"/> takes apart to one panel of a <see cref="PackedWeight"/>.</summary>
 internal static unsafe class PackBlocks
 {
-    /// <summary>A row that is null is zeros. Returns whether a factor was infinite or no number.</summary>
+    /// <summary>A row that is null is zeros; where <paramref name="planes"/>, groups of five bits are their low bits, then a word of the high ones. Returns whether a factor was infinite or no number.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static bool Run(DType type, PackedLayout layout, byte** rows, int inputs, byte* records, byte* data, int turns)
+    public static bool Run(DType type, PackedLayout layout, byte** rows, int inputs, byte* records, byte* data, int turns, bool planes)
     {
         int block = type.BlockSize(), bytes = type.BlockBytes(), spans = block / layout.Span, groups = layout.Span / layout.Group;
         sbyte* q = stackalloc sbyte[QuantFields.LargestBlock], scales = stackalloc sbyte[QuantFields.MostScales], minimums = stackalloc sbyte[QuantFields.MostScales];
@@ -25,7 +25,9 @@ internal static unsafe class PackBlocks
                     QuantFields.Read(type, new(stored, bytes), new(q, block), new(scales, QuantFields.MostScales), new(minimums, QuantFields.MostScales));
                 for (int s = 0; s < spans; s++)
                     special |= Record(type, layout, stored, scales + s * groups, minimums + s * groups, records + (long)s * turns * layout.RecordBytes, r);
-                for (int g = 0; g < spans * groups; g++)
+                for (int g = 0; planes && g < spans * groups; g++)
+                    Planes(layout.HasMinimums ? 0u : 1, q + g * layout.Group, data + (long)g * turns * layout.GroupBytes + r * layout.UnitBytes, turns * layout.StepBytes);
+                for (int g = 0; !planes && g < spans * groups; g++)
                     Words(layout, q + g * layout.Group, data + (long)g * turns * layout.GroupBytes + r * layout.UnitBytes, turns * layout.StepBytes);
             }
             records += (long)spans * turns * layout.RecordBytes;
@@ -62,6 +64,19 @@ internal static unsafe class PackBlocks
                     break;
             }
         return special;
+    }
+
+    // Four words of the low bits of 8 inputs each, and one of the high bits where IIntegerType.Plane and Next want them; those are turned over by flip.
+    private static void Planes(uint flip, sbyte* q, byte* to, int step)
+    {
+        uint plane = 0;
+        for (int s = 0; s < 4; s++, to += step)
+        {
+            *(uint*)to = PackPanel.Fields(*(ulong*)(q + 8 * s));
+            for (int f = 0; f < 8; f++)
+                plane |= (((uint)q[8 * s + f] >> 4 & 1) ^ flip) << (8 * (f / 2) + 4 + f % 2 + 2 * s) % 32;
+        }
+        *(uint*)to = plane;
     }
 
     // A group of one output: words with as many fields as fit, and the bits of the last inputs in what they have left.

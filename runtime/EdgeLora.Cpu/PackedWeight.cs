@@ -44,7 +44,7 @@ internal sealed unsafe class PackedWeight
     /// <summary>I.</summary>
     public int Inputs { get; }
 
-    /// <summary>What its products read of a group of the input: words of <see cref="RoundedRows"/>; 0: floats. Q8_0 then has pairs of inputs side by side, [4 pairs][16 outputs][2] in a step.</summary>
+    /// <summary>What its products read of a group of the input: words of <see cref="RoundedRows"/>; 0: floats. Q8_0 then has pairs of inputs side by side, [4 pairs][16 outputs][2] in a step, and five bits are words of 8 low ones and a word of 32 high ones (<see cref="IIntegerType"/>).</summary>
     public int RoundedWords { get; }
 
     /// <summary>Factors: [four panels][span of inputs][panel][record].</summary>
@@ -104,7 +104,7 @@ internal sealed unsafe class PackedWeight
                 DType.Q8_0 when RoundedWords > 0 => PackPanel.Q8_0Pairs(rows, Inputs / 32, (ushort*)FirstRecord(panel), data, turns),
                 DType.Q8_0 => PackPanel.Q8_0(rows, Inputs / 32, (ushort*)FirstRecord(panel), data, turns),
                 DType.Q4_0 => PackPanel.Q4_0(rows, Inputs / 32, (ushort*)FirstRecord(panel), (uint*)data, turns),
-                _ => PackBlocks.Run(Type, Layout, rows, Inputs, FirstRecord(panel), data, turns),
+                _ => PackBlocks.Run(Type, Layout, rows, Inputs, FirstRecord(panel), data, turns, planes: RoundedWords > 0 && Layout.Bits == 5),
             };
             if (special)
                 _special = true;

@@ -49,7 +49,7 @@ internal sealed class DeviceArguments
     {
         Option<string> option = new("--activations")
         {
-            Description = "What quantised weights are multiplied with: f32, exact; or int8, rounded to 8 bits or more, as llama.cpp has it: faster, on cpu (Q8_0 and Q4_0) and onnx:cpu only, and not for training. Default: f32.",
+            Description = "What quantised weights are multiplied with: f32, exact; or int8, rounded to 8 bits or more, as llama.cpp has it: faster, on cpu (Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K; other types stay exact) and onnx:cpu only, and not for training. Default: f32.",
             DefaultValueFactory = _ => "f32",
             HelpName = "f32|int8",
         };

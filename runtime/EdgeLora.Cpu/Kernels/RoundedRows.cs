@@ -6,7 +6,7 @@ namespace EdgeLora.Cpu;
 
 /// <summary>
 /// Rows of a linear layer's input as whole numbers: of every 32 inputs the largest magnitude is L = 127 or 32767, x ≈ q·d with d = max|x| / L, q = x · (L / max|x|) rounded to the nearest, of two the even one.
-/// A group in memory is its words, d, and what a product's sum has too much: 8·Σ q where weights are stored plus 8.
+/// A group in memory is its words, d, 8·Σ q and 16·Σ q (what sums have too much where weights are stored plus 8 or 16), and d·Σ q for minimums.
 /// </summary>
 internal static unsafe class RoundedRows
 {
@@ -21,13 +21,13 @@ internal static unsafe class RoundedRows
     public static int Words(DType type) => type switch
     {
         DType.Q8_0 => 16,
-        DType.Q4_0 => 8,
+        DType.Q4_0 or DType.Q4_1 or DType.Q4_K or DType.Q5_0 or DType.Q5_1 or DType.Q5_K => 8,
         _ => 0,
     };
 
     /// <summary>32-bit words of a group with <paramref name="words"/> words of numbers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int Stride(int words) => words + 2;
+    public static int Stride(int words) => words + 4;
 
     /// <summary>Rounds <paramref name="inputs"/> inputs, whole groups, to 16 <paramref name="words"/> a group of two numbers, or to 8 of four: the even ones of 8 inputs, then the odd ones. A group with an input that is no finite number is NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -48,13 +48,17 @@ internal static unsafe class RoundedRows
             if (inverse == 0)
             {
                 new Span<int>(to, words).Clear();
-                to[words + 1] = 0;
+                to[words + 1] = to[words + 2] = 0;
+                *(float*)(to + words + 3) = finite ? 0 : float.NaN;
                 continue;
             }
             Vector256<float> factor = Vector256.Create(inverse), rounding = Vector256.Create(Rounding);
             Vector256<int> p = (a * factor + rounding).AsInt32() - bias, q = (b * factor + rounding).AsInt32() - bias, r = (c * factor + rounding).AsInt32() - bias, s = (d * factor + rounding).AsInt32() - bias;
             Vector256<short> pq = Vector256.Narrow(p, q), rs = Vector256.Narrow(r, s);
-            to[words + 1] = 8 * Vector256.Sum(p + q + (r + s));
+            int sum = Vector256.Sum(p + q + (r + s));
+            to[words + 1] = 8 * sum;
+            to[words + 2] = 16 * sum;
+            *(float*)(to + words + 3) = *(float*)(to + words) * sum;
             if (words == 16)
             {
                 pq.Store((short*)to);

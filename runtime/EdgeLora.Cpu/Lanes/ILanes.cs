@@ -105,6 +105,12 @@ internal unsafe interface ILanes<V> where V : unmanaged
     /// <summary>The four bits from bit <paramref name="shift"/> (a literal: 0 or 4) on of each byte, those of <paramref name="flip"/> turned over.</summary>
     static abstract V Nibbles(V words, int shift, byte flip);
 
+    /// <summary>The same four bits, and above them a bit of <paramref name="plane"/>'s byte: bit 4 where <paramref name="shift"/> is 0, bit 5 where it is 4.</summary>
+    static abstract V Fives(V words, V plane, int shift);
+
+    /// <summary>Words turned right by two bits.</summary>
+    static abstract V TurnTwo(V words);
+
     /// <summary>a0·b0 + a1·b1 of the signed halves of each word.</summary>
     static abstract V MultiplyHalves(V a, V b);
 

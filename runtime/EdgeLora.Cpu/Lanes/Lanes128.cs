@@ -203,6 +203,15 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Fives(Vector128<float> words, Vector128<float> plane, int shift) =>
+        (Vector128.ConditionalSelect(Vector128.Create((byte)15), (words.AsInt32() >>> shift).AsByte(), (plane.AsInt32() >>> (shift / 4)).AsByte()) & Vector128.Create((byte)31)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> TurnTwo(Vector128<float> words) => ((words.AsInt32() >>> 2) | (words.AsInt32() << 30)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MultiplyHalves(Vector128<float> a, Vector128<float> b) => Sse2.IsSupported ? Sse2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle() : MultiplyHalvesAnywhere(a, b);
 
     /// <inheritdoc/>

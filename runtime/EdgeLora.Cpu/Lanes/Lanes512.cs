@@ -188,6 +188,15 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Fives(Vector512<float> words, Vector512<float> plane, int shift) =>
+        (Vector512.ConditionalSelect(Vector512.Create((byte)15), (words.AsInt32() >>> shift).AsByte(), (plane.AsInt32() >>> (shift / 4)).AsByte()) & Vector512.Create((byte)31)).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> TurnTwo(Vector512<float> words) => Avx512F.RotateRight(words.AsInt32(), 2).AsSingle();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> MultiplyHalves(Vector512<float> a, Vector512<float> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
 
     /// <inheritdoc/>

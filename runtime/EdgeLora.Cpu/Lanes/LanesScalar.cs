@@ -155,6 +155,12 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
     }
 
     /// <inheritdoc/>
+    public static Quad Fives(Quad words, Quad plane, int shift) => Words(Fives(words.A, plane.A, shift), Fives(words.B, plane.B, shift), Fives(words.C, plane.C, shift), Fives(words.D, plane.D, shift));
+
+    /// <inheritdoc/>
+    public static Quad TurnTwo(Quad words) => Words(int.RotateRight(Word(words.A), 2), int.RotateRight(Word(words.B), 2), int.RotateRight(Word(words.C), 2), int.RotateRight(Word(words.D), 2));
+
+    /// <inheritdoc/>
     public static Quad MultiplyHalves(Quad a, Quad b) => Words(MultiplyHalves(a.A, b.A), MultiplyHalves(a.B, b.B), MultiplyHalves(a.C, b.C), MultiplyHalves(a.D, b.D));
 
     /// <inheritdoc/>
@@ -180,6 +186,8 @@ internal readonly unsafe struct LanesScalar : ILanes<Quad>
     private static int Word(float bits) => BitConverter.SingleToInt32Bits(bits);
 
     private static int Halves(int low, int high) => (ushort)low | high << 16;
+
+    private static int Fives(float words, float plane, int shift) => ((Word(words) >>> shift) & 0x0F0F0F0F) | ((Word(plane) >>> (shift / 4)) & 0x10101010);
 
     private static int MultiplyHalves(float a, float b) => (short)Word(a) * (short)Word(b) + (Word(a) >> 16) * (Word(b) >> 16);
 

@@ -18,7 +18,7 @@ public sealed class Int8ActivationsTests
     [MemberData(nameof(Types))]
     public void Products_are_those_of_the_definition_bit_for_bit_on_every_tier_and_for_any_rows(DType type)
     {
-        foreach ((int outputs, int inputs) in ((int, int)[])[(16, 32), (37, 320), (100, 288), (200, 1184)])
+        foreach ((int outputs, int inputs) in type.BlockSize() > 32 ? [(16, 256), (37, 512), (200, 1280)] : ((int, int)[])[(16, 32), (37, 320), (100, 288), (200, 1184)])
             foreach (int rows in (int[])[1, 2, 3, 5, 9, 131])
             {
                 Tensor weight = BackendCases.Weight(1, type, outputs, inputs);
@@ -188,25 +188,46 @@ public sealed class Int8ActivationsTests
         for (int o = 0; o < outputs; o++)
             for (int g = 0; g < groups; g++)
             {
-                float factor = Group(weight, o, g, q);
+                (float factor, float? minimum) = Group(weight, o, g, q);
                 for (int t = 0; t < rows; t++)
                 {
-                    int products = 0;
+                    int products = 0, sum = 0;
                     for (int i = 0; i < 32; i++)
+                    {
                         products += q[i] * rounded[t * inputs + 32 * g + i];
-                    y[t * outputs + o] = Lanes.MultiplyAdd(products, factor * units[t * groups + g], y[t * outputs + o]);
+                        sum += rounded[t * inputs + 32 * g + i];
+                    }
+                    ref float total = ref y[t * outputs + o];
+                    total = Lanes.MultiplyAdd(products, factor * units[t * groups + g], total);
+                    if (minimum is { } m)
+                        total = Lanes.MultiplyAdd(m, units[t * groups + g] * sum, total);
                 }
             }
         return y;
     }
 
-    // 32 weights as whole numbers, and what they are multiplied with.
-    private static float Group(Tensor weight, int output, int group, int[] q)
+    // 32 weights as whole numbers, what they are multiplied with, and what is added to each.
+    private static (float Factor, float? Minimum) Group(Tensor weight, int output, int group, int[] q)
     {
-        int bytes = weight.Type.BlockBytes();
-        ReadOnlySpan<byte> block = weight.Bytes.Slice((output * (int)weight.Shape[1] / 32 + group) * bytes, bytes);
+        int block = weight.Type.BlockSize(), bytes = weight.Type.BlockBytes(), at = group * 32 % block;
+        ReadOnlySpan<byte> stored = weight.Bytes.Slice((output * (int)weight.Shape[1] + group * 32) / block * bytes, bytes);
+        if (weight.Type is DType.Q8_0 or DType.Q4_0)
+        {
+            for (int i = 0; i < 32; i++)
+                q[i] = weight.Type == DType.Q8_0 ? (sbyte)stored[2 + i] : (stored[2 + i % 16] >> i / 16 * 4 & 15) - 8;
+            return ((float)BitConverter.ToHalf(stored), null);
+        }
+        sbyte[] all = new sbyte[block], scales = new sbyte[QuantFields.MostScales], minimums = new sbyte[QuantFields.MostScales];
+        QuantFields.Read(weight.Type, stored, all, scales, minimums);
         for (int i = 0; i < 32; i++)
-            q[i] = weight.Type == DType.Q8_0 ? (sbyte)block[2 + i] : (block[2 + i % 16] >> i / 16 * 4 & 15) - 8;
-        return (float)BitConverter.ToHalf(block);
+            q[i] = all[at + i];
+        ReadOnlySpan<byte> halves = stored[QuantFields.ScaleAt(weight.Type)..];
+        float d = (float)BitConverter.ToHalf(halves);
+        return weight.Type switch
+        {
+            DType.Q5_0 => (d, null),
+            DType.Q4_1 or DType.Q5_1 => (d, (float)BitConverter.ToHalf(halves[2..])),
+            _ => (d * scales[at / 32], -(float)BitConverter.ToHalf(halves[2..]) * minimums[at / 32]),
+        };
     }
 }
