@@ -19,7 +19,7 @@ public sealed class Int8ActivationsTests
     public void Products_are_those_of_the_definition_bit_for_bit_on_every_tier_and_for_any_rows(DType type)
     {
         foreach ((int outputs, int inputs) in type.BlockSize() > 32 ? [(16, 256), (37, 512), (200, 1280)] : ((int, int)[])[(16, 32), (37, 320), (100, 288), (200, 1184)])
-            foreach (int rows in (int[])[1, 2, 3, 5, 9, 131])
+            foreach (int rows in outputs == 37 ? [1, 4, 131] : (int[])[1, 2, 3, 5, 9])
             {
                 Tensor weight = BackendCases.Weight(1, type, outputs, inputs);
                 float[] x = Inputs(rows, inputs), expected = Expected(weight, x, rows);
