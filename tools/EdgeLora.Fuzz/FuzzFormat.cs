@@ -50,6 +50,7 @@ internal abstract class FuzzFormat
     [
         new SafetensorsFuzz(), new SafetensorsIndexFuzz(), new GgufFuzz(), new GgufVocabularyFuzz(), new ConfigFuzz(), new QuantisedFuzz(mutatesConfig: false), new QuantisedFuzz(mutatesConfig: true), new TorchFuzz(),
         new AdapterConfigFuzz(), new AdapterTensorsFuzz(), new EdgeAdapterFuzz(), new OnnxAdapterFuzz(), .. AdapterFileFuzz.Foreign,
-        new Llama2cFuzz(), new Llama2cVocabularyFuzz(), new TokenizerJsonFuzz(), new TokenizerConfigFuzz(), new SentencePieceFuzz(), new TiktokenFuzz(), new ChatTemplateFuzz(),
+        new Llama2cFuzz(), new Llama2cVocabularyFuzz(), new TokenizerJsonFuzz(), new TokenizerConfigFuzz(), new VocabularyTextFuzz(), new VocabularyAndMergesFuzz(mutatesMerges: false), new VocabularyAndMergesFuzz(mutatesMerges: true), new SentencePieceFuzz(), new TiktokenFuzz(),
+        new ChatTemplateFuzz(renders: true), new ChatTemplateFuzz(renders: false), new HubAnswerFuzz(), new RecipeFuzz(), new LinkMessageFuzz(),
     ];
 }

@@ -16,9 +16,12 @@ internal sealed record FuzzReport(long Inputs, long Accepted, int Corpus, int Ce
 /// <summary>Mutates, judges, and keeps what reaches new code as a source of more.</summary>
 internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Coverage? coverage)
 {
-    private const int MostOfOneKind = 1, PerSource = 16;
+    private const int MostOfOneKind = 1, PerSource = 16, CostlySourceEvery = 64;
 
-    private readonly List<byte[]> _corpus = [];
+    // A source whose kin cost so much is tried seldom: a loop of a million rounds is no more new than one of ten.
+    private const long Costly = 1 << 20;
+
+    private readonly List<(byte[] Input, bool IsCostly)> _corpus = [];
     private readonly Dictionary<string, int> _seen = [];
     private readonly List<(Finding, byte[])> _findings = [];
 
@@ -46,13 +49,16 @@ internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Covera
         foreach (byte[] input in own.Concat(seeds))
         {
             Try(input);
-            _corpus.Add(input);
+            _corpus.Add((input, judge.Allocated > Costly));
         }
         while (count < inputs && Stopwatch.GetElapsedTime(start) < limit)
         {
             // Half of the time one of the newest: they have been tried least.
             int newest = Math.Min(32, _corpus.Count);
-            byte[] source = _corpus[mutator.Next(2) == 0 ? _corpus.Count - 1 - mutator.Next(newest) : mutator.Next(_corpus.Count)], other = _corpus[mutator.Next(_corpus.Count)];
+            (byte[] source, bool isCostly) = _corpus[mutator.Next(2) == 0 ? _corpus.Count - 1 - mutator.Next(newest) : mutator.Next(_corpus.Count)];
+            byte[] other = _corpus[mutator.Next(_corpus.Count)].Input;
+            if (isCostly && mutator.Next(CostlySourceEvery) > 0)
+                continue;
             for (int i = 0; i < PerSource && count < inputs; i++)
             {
                 byte[] input = mutator.Mutate(source, other);
@@ -60,7 +66,7 @@ internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Covera
                     input = format.Repair(input) ?? input;
                 if (!Try(input))
                     continue;
-                _corpus.Add(input);
+                _corpus.Add((input, judge.Allocated > Costly));
                 Kept?.Invoke(input);
             }
         }

@@ -5,7 +5,7 @@ internal static class Instrumented
 {
     private const string FolderName = "instrumented";
 
-    private static readonly string[] s_assemblies = ["EdgeLora.Core.dll", "EdgeLora.Models.dll"];
+    private static readonly string[] s_assemblies = ["EdgeLora.Core.dll", "EdgeLora.Models.dll", "EdgeLora.Training.dll", "EdgeLora.dll"];
 
     /// <summary>Whether this process is that copy.</summary>
     public static bool IsHere => Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)) == FolderName;

@@ -38,8 +38,8 @@ public sealed class PeftConfigReader
         ["BOFT"] = ["boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"],
     };
 
-    // Each costs most of a megabyte and some milliseconds.
-    private const int MostEngines = 64;
+    // Each costs a hundred bytes and more for each of its letters.
+    private const int MostEngines = 8;
 
     private readonly FaultList _faults;
     private int _engines;
@@ -276,7 +276,7 @@ public sealed class PeftConfigReader
     {
         List<PythonPattern> patterns = [];
         foreach (string name in Strings("layers_pattern", orOne: true))
-            if (name.Length > 0 && Pattern("layers_pattern", name, PythonPattern.LayerContainer) is { } pattern)
+            if (name.Length > 0 && Pattern("layers_pattern", name, PythonPattern.LayerContainer, isContainer: true) is { } pattern)
                 patterns.Add(pattern);
         return patterns;
     }
@@ -319,17 +319,17 @@ public sealed class PeftConfigReader
         return rows;
     }
 
-    private PythonPattern? Pattern(string field, string source, Func<string, PythonPattern> create)
+    private PythonPattern? Pattern(string field, string source, Func<string, PythonPattern> create, bool isContainer = false)
     {
         try
         {
-            if (_engines >= MostEngines && PlainPattern.Of(source) is not { IsWord: true })
+            if (_engines >= MostEngines && PythonPattern.NeedsEngine(source, isContainer))
             {
                 Fault(field, $"'{(source.Length > 60 ? source[..57] + "..." : source)}' comes after {MostEngines} patterns that need a regular expression engine; no more are read");
                 return null;
             }
             PythonPattern pattern = create(source);
-            _engines += pattern.IsPlain ? 0 : 1;
+            _engines += pattern.IsLinear ? 0 : 1;
             return pattern;
         }
         catch (Exception e) when (e is ArgumentException or OutOfMemoryException or InsufficientExecutionStackException)

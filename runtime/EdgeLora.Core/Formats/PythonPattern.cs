@@ -5,24 +5,24 @@ using System.Text.RegularExpressions;
 namespace EdgeLora.Core;
 
 /// <summary>
-/// A regular expression that a file brought along, in Python's spelling. Plain ones run by themselves (<see cref="PlainPattern"/>), others on the linear engine; what that cannot do (look-around, back references) runs
-/// under a time limit. Python: docs.python.org/3/library/re.html.
+/// A regular expression that a file brought along, in Python's spelling. Nearly all run by themselves, in time and memory of their length (<see cref="LinearPattern"/>); the others (look-around, back references, flags) are short ones
+/// and run on .NET's engine under a time limit. Python: docs.python.org/3/library/re.html.
 /// </summary>
 public sealed class PythonPattern
 {
-    private const int MaxLength = 8192, MaxRepeats = 20_000;
+    private const int MaxLength = 8192, MaxEngineLength = 1024, MaxRepeats = 20_000;
 
     private static readonly TimeSpan s_limit = TimeSpan.FromMilliseconds(150);
 
-    // Only patterns that need an engine have one: the linear engine costs most of a megabyte each.
+    // Only patterns that need an engine have one: it costs a hundred bytes a letter and more.
     private readonly Regex? _regex;
-    private readonly PlainPattern? _plain;
+    private readonly LinearPattern? _linear;
     private readonly Frame _frame;
 
-    private PythonPattern(string source, Frame frame, PlainPattern? plain)
+    private PythonPattern(string source, Frame frame, LinearPattern? linear)
     {
-        (Source, _frame, _plain) = (source, frame, plain);
-        if (plain is null)
+        (Source, _frame, _linear) = (source, frame, linear);
+        if (linear is null)
             _regex = Create(source, frame);
     }
 
@@ -37,33 +37,36 @@ public sealed class PythonPattern
     public string Source { get; }
 
     /// <summary>Whether it runs without a regular expression engine.</summary>
-    public bool IsPlain => _plain is not null;
+    public bool IsLinear => _linear is not null;
 
     /// <summary>A pattern that must match a whole name: <c>re.fullmatch(source, name)</c>.</summary>
-    public static PythonPattern Whole(string source) => new(source, Frame.Whole, PlainPattern.Of(source));
+    public static PythonPattern Whole(string source) => new(source, Frame.Whole, Linear(source));
 
     /// <summary>A pattern that must match a name's end from a dot on: <c>re.match(rf"(.*\.)?({source})$", name)</c>.</summary>
-    public static PythonPattern DottedEnd(string source) => new(source, Frame.DottedEnd, PlainPattern.Of(source));
+    public static PythonPattern DottedEnd(string source) => new(source, Frame.DottedEnd, Linear(source));
 
     /// <summary>The text as a pattern that matches it and nothing else: Python's re.escape.</summary>
     public static string Escape(string text)
     {
         StringBuilder escaped = new(text.Length);
         foreach (char c in text)
-            escaped.Append(c is '.' or '\\' || PlainPattern.IsSign(c) ? "\\" : "").Append(c);
+            escaped.Append(c is '.' or '\\' || LinearPattern.IsSign(c) ? "\\" : "").Append(c);
         return escaped.ToString();
     }
 
     /// <summary>A pattern for the container of numbered layers: <c>re.match(rf".*?\.{source}\.(\d+)\.", name)</c>.</summary>
-    public static PythonPattern LayerContainer(string source) => new(source, Frame.LayerContainer, PlainPattern.Of(source) is { IsWord: true } word ? word : null);
+    public static PythonPattern LayerContainer(string source) => new(source, Frame.LayerContainer, Linear(source) is { IsWord: true } word ? word : null);
+
+    /// <summary>Whether a pattern would need the engine: <see cref="LayerContainer"/> does for anything but letters.</summary>
+    internal static bool NeedsEngine(string source, bool isContainer) => LinearPattern.Of(source) is not { } linear || isContainer && !linear.IsWord;
 
     /// <summary>Whether it matches. Throws <see cref="RegexMatchTimeoutException"/> past the time limit.</summary>
     public bool IsMatch(string name) => _frame switch
     {
         Frame.LayerContainer => LayerOf(name) >= 0,
-        _ when _plain is null => _regex!.IsMatch(name),
-        Frame.Whole => _plain!.IsWhole(name),
-        _ => _plain!.IsEnd(name),
+        _ when _linear is null => _regex!.IsMatch(name),
+        Frame.Whole => _linear!.IsWhole(name),
+        _ => _linear!.IsEnd(name),
     };
 
     /// <summary>The layer's number, or -1. Throws <see cref="RegexMatchTimeoutException"/> past the time limit.</summary>
@@ -86,29 +89,22 @@ public sealed class PythonPattern
         return -1;
     }
 
+    private static LinearPattern? Linear(string source) => source.Length <= MaxLength ? LinearPattern.Of(source) : throw new ArgumentException($"a pattern of {source.Length} characters; at most {MaxLength} are read");
+
     // Throws ArgumentException for what is no pattern.
     private static Regex Create(string source, Frame frame)
     {
-        if (source.Length > MaxLength)
-            throw new ArgumentException($"a pattern of {source.Length} characters; at most {MaxLength} are read");
+        if (source.Length > MaxEngineLength)
+            throw new ArgumentException($"a pattern of {source.Length} characters that needs a regular expression engine (look-around, back references, flags, many repeats); at most {MaxEngineLength} are read");
         string translated = Translate(source);
-        const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.NonBacktracking;
         // Alone first: a frame must not balance what the pattern left open.
         _ = new Regex(translated, RegexOptions.CultureInvariant, s_limit);
-        string framed = frame switch
+        return new(frame switch
         {
             Frame.Whole => $@"\A(?:{translated})\z",
             Frame.DottedEnd => $@"\A(?:.*\.)?(?:{translated})$",
             _ => $@"\A.*?\.{translated}\.(?<edgelora_index>\d+)\.",
-        };
-        try
-        {
-            return new(framed, Options);
-        }
-        catch (NotSupportedException)
-        {
-            return new(framed, RegexOptions.CultureInvariant, s_limit);
-        }
+        }, RegexOptions.CultureInvariant, s_limit);
     }
 
     private static string Translate(string source)
@@ -145,7 +141,7 @@ public sealed class PythonPattern
                 text.Append(c);
             }
         }
-        // A counted repeat is unrolled by the linear engine: nested ones would fill the memory.
+        // What stands in a counted repeat is laid out anew for its least count: nested ones would fill the memory.
         if (repeats > MaxRepeats)
             throw new ArgumentException($"repeats of {repeats:g3} in all; at most {MaxRepeats} are run");
         return text.ToString();

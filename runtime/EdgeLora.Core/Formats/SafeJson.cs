@@ -50,7 +50,7 @@ public static class SafeJson
             JsonDocument document = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
             if (HasHalfPair(utf8.Span))
                 using (document)
-                    throw new ModelFileException(path, $"{HalfPairIn(document.RootElement, "") ?? what}: a string holds half of a surrogate pair, which is no character");
+                    throw new ModelFileException(path, $"{(HalfPairIn(document.RootElement) is { Length: > 0 } field ? field : what)}: a string holds half of a surrogate pair, which is no character");
             return document;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -96,8 +96,8 @@ public static class SafeJson
         return expected > 0;
     }
 
-    // The field whose string, or whose members' name, cannot be read.
-    private static string? HalfPairIn(JsonElement element, string field)
+    // The field whose string, or whose members' name, cannot be read; null where there is none. Named on the way out: most names are never needed.
+    private static string? HalfPairIn(JsonElement element)
     {
         try
         {
@@ -105,17 +105,17 @@ public static class SafeJson
                 element.GetString();
             if (element.ValueKind == JsonValueKind.Object)
                 foreach (JsonProperty property in element.EnumerateObject())
-                    if (HalfPairIn(property.Value, field.Length == 0 ? property.Name : $"{field}.{property.Name}") is { } found)
-                        return found;
+                    if (HalfPairIn(property.Value) is { } found)
+                        return found.Length == 0 ? property.Name : $"{property.Name}.{found}";
             if (element.ValueKind == JsonValueKind.Array)
                 foreach (JsonElement item in element.EnumerateArray())
-                    if (HalfPairIn(item, field) is { } found)
+                    if (HalfPairIn(item) is { } found)
                         return found;
             return null;
         }
         catch (InvalidOperationException)
         {
-            return field.Length == 0 ? null : field;
+            return "";
         }
     }
 

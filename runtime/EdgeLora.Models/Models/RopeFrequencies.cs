@@ -94,7 +94,9 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
                 return new(f, 1);
             case "linear":
                 double linear = rope.GetDouble("factor", 1e-6, 1e9);
-                return new(Array.ConvertAll(f, x => x / linear), 1);
+                for (int i = 0; i < f.Length; i++)
+                    f[i] /= linear;
+                return new(f, 1);
             case "llama3":
                 return new(Llama3(rope, f, contextLength), 1);
             case "yarn":
@@ -142,16 +144,12 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
     {
         double factor = rope.GetDouble("factor", 1e-6, 1e9), low = rope.GetDouble("low_freq_factor", 1e-9, 1e9), high = rope.GetDouble("high_freq_factor", 1e-9, 1e9);
         double original = rope.GetDouble("original_max_position_embeddings", 1, 1e9, contextLength);
-        return Array.ConvertAll(f, x =>
+        for (int i = 0; i < f.Length; i++)
         {
-            double wavelength = 2 * Math.PI / x;
-            if (wavelength > original / low)
-                return x / factor;
-            if (wavelength < original / high)
-                return x;
-            double smooth = (original / wavelength - low) / (high - low);
-            return (1 - smooth) * x / factor + smooth * x;
-        });
+            double x = f[i], wavelength = 2 * Math.PI / x, smooth = (original / wavelength - low) / (high - low);
+            f[i] = wavelength > original / low ? x / factor : wavelength < original / high ? x : (1 - smooth) * x / factor + smooth * x;
+        }
+        return f;
     }
 
     private static RopeFrequencies Yarn(HfConfig config, HfConfig rope, double[] f, int rotated, double theta, int contextLength)
@@ -167,17 +165,16 @@ public sealed record RopeFrequencies(double[] Frequencies, double AttentionFacto
         (from, to) = (Math.Max(from, 0), Math.Min(to, rotated - 1));
         if (from == to)
             to += 0.001;
-        double[] blended = new double[f.Length];
         for (int i = 0; i < f.Length; i++)
         {
             double keep = 1 - Math.Clamp((i - from) / (to - from), 0, 1);
-            blended[i] = f[i] / factor * (1 - keep) + f[i] * keep;
+            f[i] = f[i] / factor * (1 - keep) + f[i] * keep;
         }
         static double Magnitude(double scale, double m) => scale <= 1 ? 1 : 0.1 * m * Math.Log(scale) + 1;
         bool hasM = rope.TryGetDouble("mscale", -1e9, 1e9, out double mscale), hasAll = rope.TryGetDouble("mscale_all_dim", -1e9, 1e9, out double all);
         double attention = rope.TryGetDouble("attention_factor", 0, 1e9, out double named) ? named
             : hasM && hasAll && mscale != 0 && all != 0 ? Magnitude(factor, mscale) / Magnitude(factor, all)
             : Magnitude(factor, 1);
-        return new(blended, attention);
+        return new(f, attention);
     }
 }

@@ -79,10 +79,11 @@ public sealed class ChatTemplate
 
     private RenderedChat Execute(IEnumerable<KeyValuePair<string, object?>> variables, Func<DateTimeOffset> clock)
     {
-        JinjaRun run = new(variables, blocks, clock);
+        List<KeyValuePair<string, object?>> given = [.. variables];
+        JinjaRun run = new(given, blocks, clock);
         try
         {
-            body.Execute(run);
+            JinjaLimits.Within(given.Sum(v => JinjaLimits.Characters(v.Value)), () => body.Execute(run));
         }
         catch (ChatTemplateException e)
         {

@@ -28,7 +28,8 @@ internal sealed class GgufVocabulary
         if (types.Count != _tokens.Length)
             throw Fault($"tokenizer.ggml.token_type: expected {_tokens.Length} entries, found {types.Count}");
         for (int i = 0; i < _kinds.Length; i++)
-            _kinds[i] = Integer(types[i]!, $"token_type[{i}]") is >= 0 and <= 6 and long kind ? (PieceKind)Math.Max(1, kind) : throw Fault($"tokenizer.ggml.token_type[{i}]: unknown type {types[i]}");
+            // As files have them: numbers that are not put into objects one by one.
+            _kinds[i] = (types is int[] whole ? whole[i] : Integer(types[i]!, "token_type")) is >= 0 and <= 6 and long kind ? (PieceKind)Math.Max(1, kind) : throw Fault($"tokenizer.ggml.token_type[{i}]: unknown type {types[i]}");
     }
 
     public static Tokenizer Read(IReadOnlyDictionary<string, object> metadata, string file)
@@ -62,10 +63,11 @@ internal sealed class GgufVocabulary
         Dictionary<ulong, (int, int)> merges = new(lines.Count);
         for (int rank = 0; rank < lines.Count; rank++)
         {
-            string[] parts = (lines[rank] as string ?? "").Split(' ');
-            if (parts.Length != 2)
-                throw Fault($"tokenizer.ggml.merges[{rank}]: a merge has two parts, found {parts.Length}");
-            TokenizerJson.AddMerge(_file, merges, vocabulary, parts[0], parts[1], "", rank);
+            ReadOnlySpan<char> line = lines[rank] as string ?? "";
+            if (line.Count(' ') != 1)
+                throw Fault($"tokenizer.ggml.merges[{rank}]: a merge has two parts, found {line.Count(' ') + 1}");
+            int space = line.IndexOf(' ');
+            TokenizerJson.AddMerge(_file, merges, vocabulary, line[..space], line[(space + 1)..], "", rank);
         }
         return new(_file, new BpeModel(vocabulary, merges, new(IgnoreMerges: PreTokenizerNames.IgnoresMerges(pre))))
         {
@@ -86,7 +88,7 @@ internal sealed class GgufVocabulary
         SentencePiece[] pieces = new SentencePiece[_tokens.Length];
         for (int i = 0; i < pieces.Length; i++)
         {
-            float score = Convert.ToSingle(scores[i], CultureInfo.InvariantCulture);
+            float score = scores is float[] given ? given[i] : Convert.ToSingle(scores[i], CultureInfo.InvariantCulture);
             pieces[i] = float.IsFinite(score) ? new(_tokens[i], score, _kinds[i]) : throw Fault($"tokenizer.ggml.scores[{i}]: the score of \"{_tokens[i]}\" is not finite");
         }
         bool isUnigram = kind == SentencePieceKind.Unigram;

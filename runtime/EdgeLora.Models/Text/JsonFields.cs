@@ -35,18 +35,23 @@ internal sealed class JsonFields(string path)
     public static JsonElement? Get(JsonElement element, string name) =>
         element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
-    public string Text(JsonElement value, string where)
+    public string Text(JsonElement value, string where) => Text(value, where, -1);
+
+    /// <summary>A text of a list, whose place is named only where it is wrong: lists of tokens have hundreds of thousands.</summary>
+    public string Text(JsonElement value, string where, int index)
     {
         if (value.ValueKind != JsonValueKind.String)
-            throw Fault($"{where}: expected a string, found {Show(value)}");
+            throw Fault($"{At()}: expected a string, found {Show(value)}");
         try
         {
             return value.GetString()!;
         }
         catch (InvalidOperationException e)
         {
-            throw Fault($"{where}: not a valid Unicode text", e);
+            throw Fault($"{At()}: not a valid Unicode text", e);
         }
+
+        string At() => index < 0 ? where : $"{where}[{index}]";
     }
 
     public string Text(JsonElement element, string name, string where, string? absent = null) =>

@@ -168,7 +168,7 @@ internal sealed class PatternParser
             case '$': return new PatternNode.Assert(PatternAssert.LineEnd);
             case '*' or '+' or '?': throw Fault("a quantifier with nothing before it");
             case '\\': return ParseEscape();
-            default: return Few(Single(c));
+            default: return Single(c);
         }
     }
 
@@ -177,12 +177,12 @@ internal sealed class PatternParser
     // A test that costs less than remembering it.
     private static PatternNode.Set Few(Func<int, bool> test) => new(new PatternSet(test, remember: false));
 
-    private Func<int, bool> Single(int c)
+    private PatternNode.Set Single(int c)
     {
         if (!_ignoreCase)
-            return x => x == c;
+            return new(PatternSet.Letter(c));
         int folded = CodePoints.Fold(c);
-        return x => CodePoints.Fold(x) == folded;
+        return Few(x => CodePoints.Fold(x) == folded);
     }
 
     private PatternNode? ParseGroup()
@@ -266,11 +266,11 @@ internal sealed class PatternParser
             case 'R':
                 _at++;
                 return new PatternNode.Atomic(new PatternNode.Choice([
-                    new PatternNode.Sequence([Few(c => c == '\r'), Few(c => c == '\n')]),
+                    new PatternNode.Sequence([new PatternNode.Set(PatternSet.Letter('\r')), new PatternNode.Set(PatternSet.Letter('\n'))]),
                     Few(c => c is >= 10 and <= 13 or 0x85 or 0x2028 or 0x2029)]));
             case >= '1' and <= '9' or 'k' or 'g' or 'G' or 'K' or 'X': throw Fault($"\\{(char)Peek} is not supported,");
         }
-        return ParseEscapedClass() is { } test ? Member(test) : Few(Single(ParseEscapedChar()));
+        return ParseEscapedClass() is { } test ? Member(test) : Single(ParseEscapedChar());
     }
 
     /// <summary>\d \s \w \h \p{…} and their negations; null (and nothing consumed) for any other escape.</summary>
@@ -450,8 +450,17 @@ internal sealed class PatternParser
 
     private Func<int, bool> Union(List<Func<int, bool>> members, List<(int First, int Last)> ranges)
     {
-        bool InRanges(int x) => ranges.Exists(r => x >= r.First && x <= r.Last);
-        bool Plain(int x) => InRanges(x) || members.Exists(m => m(x));
+        // Asked for 256 letters a page at every level: nothing is allocated in here.
+        bool Plain(int x)
+        {
+            foreach ((int first, int last) in ranges)
+                if (x >= first && x <= last)
+                    return true;
+            foreach (Func<int, bool> member in members)
+                if (member(x))
+                    return true;
+            return false;
+        }
         if (!_ignoreCase)
             return Plain;
         return x => Plain(x) || Plain(CodePoints.ToLower(x)) || Plain(CodePoints.ToUpper(x)) || Plain(CodePoints.Fold(x))

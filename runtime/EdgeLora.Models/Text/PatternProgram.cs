@@ -19,7 +19,7 @@ internal readonly record struct PatternStep(PatternCode Code, PatternSet? Member
 /// <summary>A regular expression compiled for <see cref="PatternMatcher"/>.</summary>
 internal sealed class PatternProgram
 {
-    private const int MaximumSteps = 20_000, MaximumLookBehind = 255;
+    private const int MaximumSteps = 4096, MaximumLookBehind = 255;
 
     private readonly List<PatternStep> _steps = [];
 

@@ -2,17 +2,35 @@ using System.Globalization;
 
 namespace EdgeLora.Models;
 
-/// <summary>A set of code points, given by a test and, unless the test is cheap, remembered in bitmap pages of 256, which lie in blocks of 32: a file may bring thousands of sets, most of which meet few letters.</summary>
-internal sealed class PatternSet(Func<int, bool> test, bool remember = true)
+/// <summary>
+/// A set of code points: one letter; or given by a test and, unless the test is cheap, remembered in bitmap pages of 256, which lie in blocks of 32: a file may bring thousands of sets, most of which meet few letters.
+/// </summary>
+internal sealed class PatternSet
 {
     private const int Blocks = 0x110000 >> 13;
 
+    // Letters make up most of a pattern, so those of ASCII are made once.
+    private static readonly PatternSet[] s_letters = [.. Enumerable.Range(0, 128).Select(c => new PatternSet(c))];
+
+    private readonly Func<int, bool>? _test;
+    private readonly int _letter;
+    private readonly bool _remembers;
     private ulong[]?[]?[]? _blocks;
+
+    /// <summary>The set of what passes a test.</summary>
+    public PatternSet(Func<int, bool> test, bool remember = true) => (_test, _remembers) = (test, remember);
+
+    private PatternSet(int letter) => _letter = letter;
+
+    /// <summary>The set of one letter.</summary>
+    public static PatternSet Letter(int c) => c < s_letters.Length ? s_letters[c] : new(c);
 
     public bool Contains(int c)
     {
-        if (!remember)
-            return test(c);
+        if (_test is null)
+            return c == _letter;
+        if (!_remembers)
+            return _test(c);
         ulong[] page = _blocks?[c >> 13]?[(c >> 8) & 31] ?? Fill(c >> 8);
         return (page[(c >> 6) & 3] >> (c & 63) & 1) != 0;
     }
@@ -22,7 +40,7 @@ internal sealed class PatternSet(Func<int, bool> test, bool remember = true)
     {
         ulong[] page = new ulong[4];
         for (int i = 0; i < 256; i++)
-            if (test(index << 8 | i))
+            if (_test!(index << 8 | i))
                 page[i >> 6] |= 1UL << (i & 63);
         ulong[]?[]?[] blocks = _blocks ??= new ulong[]?[]?[Blocks];
         ulong[]?[] block = blocks[index >> 5] ??= new ulong[]?[32];
@@ -55,7 +73,13 @@ internal sealed class PatternSet(Func<int, bool> test, bool remember = true)
         if (Categories(key) is { } mask)
             return c => (mask >> (int)CodePoints.Category(c) & 1) != 0;
         if (UnicodeScripts.Ranges(key) is { } ranges)
-            return c => ranges.Exists(r => c >= r.First && c <= r.Last);
+            return c =>
+            {
+                foreach ((int first, int last) in ranges)
+                    if (c >= first && c <= last)
+                        return true;
+                return false;
+            };
         return null;
     }
 

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace EdgeLora.Models;
 
 /// <summary>Pre-tokenizers that go by a name: GGUF's tokenizer.ggml.pre and tiktoken's encodings.</summary>
@@ -15,13 +17,16 @@ internal static class PreTokenizerNames
     private const string AsciiPunctuation = @"[\p{P}\$\+<=>\^~\|`]+";
     private const string Han = @"[\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]+";
 
+    // Compiled once, with what their classes remember: most models of a program share them.
+    private static readonly ConcurrentDictionary<string, RegexPattern> s_compiled = new();
+
     /// <summary>The pre-tokenizer with byte stand-ins behind it, or null for an unknown name.</summary>
     public static PreTokenizer? Find(string name)
     {
         string[]? patterns = Patterns(name);
         return patterns is null
             ? null
-            : new SequencePreTokenizer([.. patterns.Select(p => new PatternPreTokenizer(new RegexPattern(p), SplitBehavior.Isolated)), new ByteLevelPreTokenizer(false, false)]);
+            : new SequencePreTokenizer([.. patterns.Select(p => new PatternPreTokenizer(s_compiled.GetOrAdd(p, p => new(p)), SplitBehavior.Isolated)), new ByteLevelPreTokenizer(false, false)]);
     }
 
     /// <summary>True where a word that is a token as a whole is not built from merges.</summary>

@@ -5,6 +5,11 @@ namespace EdgeLora.Models;
 /// <summary>Builds the components of tokenizer.json from their sections.</summary>
 internal sealed class TokenizerComponents(JsonFields fields)
 {
+    // Patterns of a model have a few hundred letters in all; a letter of one costs a hundred bytes, a class more.
+    private const int MaxPatternLetters = 4096;
+
+    private int _patternLetters;
+
     public TextNormalizer Normalizer(JsonElement e, string where)
     {
         string type = fields.Text(e, "type", where);
@@ -110,6 +115,9 @@ internal sealed class TokenizerComponents(JsonFields fields)
         if (JsonFields.Get(pattern, "String") is { } literal)
             return new LiteralPattern(fields.Text(literal, $"{where}.pattern.String"));
         string regex = fields.Text(pattern, "Regex", $"{where}.pattern");
+        _patternLetters += regex.Length;
+        if (_patternLetters > MaxPatternLetters)
+            throw fields.Fault($"{where}.pattern: with this one the file's regular expressions have {_patternLetters} characters; at most {MaxPatternLetters} are read");
         try
         {
             return new RegexPattern(regex);

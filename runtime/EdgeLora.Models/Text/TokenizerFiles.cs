@@ -96,10 +96,10 @@ internal static class TokenizerFiles
         {
             if (line.Length == 0 || line.StartsWith("#version", StringComparison.Ordinal))
                 continue;
-            string[] parts = line.Split(' ');
-            if (parts.Length != 2)
-                throw new ModelFileException(path, $"merge {rank}: a merge has two parts, found {parts.Length}");
-            TokenizerJson.AddMerge(path, merges, vocabulary, parts[0], parts[1], "", rank++);
+            int space = line.IndexOf(' ');
+            if (line.AsSpan().Count(' ') != 1)
+                throw new ModelFileException(path, $"merge {rank}: a merge has two parts, found {line.AsSpan().Count(' ') + 1}");
+            TokenizerJson.AddMerge(path, merges, vocabulary, line.AsSpan(0, space), line.AsSpan(space + 1), "", rank++);
         }
         bool isQwen = config.TokenizerClass?.StartsWith("Qwen2", StringComparison.Ordinal) == true;
         return new(file, new BpeModel(vocabulary, merges, new()))

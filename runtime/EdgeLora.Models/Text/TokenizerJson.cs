@@ -95,19 +95,22 @@ internal static class TokenizerJson
         int rank = 0;
         foreach (JsonElement entry in array.EnumerateArray())
         {
-            string left, right;
+            ReadOnlySpan<char> left, right;
             if (entry.ValueKind == JsonValueKind.Array)
             {
                 if (entry.GetArrayLength() != 2)
                     throw fields.Fault($"model.merges[{rank}]: a merge has two parts, found {entry.GetArrayLength()}");
-                (left, right) = (fields.Text(entry[0], $"model.merges[{rank}]"), fields.Text(entry[1], $"model.merges[{rank}]"));
+                (string first, string second) = (fields.Text(entry[0], "model.merges", rank), fields.Text(entry[1], "model.merges", rank));
+                left = first;
+                right = second;
             }
             else
             {
-                string[] parts = fields.Text(entry, $"model.merges[{rank}]").Split(' ');
-                if (parts.Length != 2)
-                    throw fields.Fault($"model.merges[{rank}]: a merge has two parts, found {parts.Length}");
-                (left, right) = (parts[0], parts[1]);
+                ReadOnlySpan<char> line = fields.Text(entry, "model.merges", rank);
+                if (line.Count(' ') != 1)
+                    throw fields.Fault($"model.merges[{rank}]: a merge has two parts, found {line.Count(' ') + 1}");
+                left = line[..line.IndexOf(' ')];
+                right = line[(left.Length + 1)..];
             }
             AddMerge(fields.Path, merges, vocabulary, left, right, prefix, rank++);
         }
@@ -115,11 +118,15 @@ internal static class TokenizerJson
     }
 
     /// <summary>Adds a merge after checking that the vocabulary holds its parts and its result.</summary>
-    public static void AddMerge(string path, Dictionary<ulong, (int, int)> merges, Vocabulary vocabulary, string left, string right, string prefix, int rank)
+    public static void AddMerge(string path, Dictionary<ulong, (int, int)> merges, Vocabulary vocabulary, ReadOnlySpan<char> left, ReadOnlySpan<char> right, string prefix, int rank)
     {
-        string joined = left + (prefix.Length > 0 && right.StartsWith(prefix, StringComparison.Ordinal) ? right[prefix.Length..] : right);
-        int Id(string token) => vocabulary.IdOf(token) ?? throw new ModelFileException(path, $"merges[{rank}] \"{left} {right}\": the vocabulary lacks \"{token}\"");
-        merges[BpeModel.Pair(Id(left), Id(right))] = (rank, Id(joined));
+        ReadOnlySpan<char> end = prefix.Length > 0 && right.StartsWith(prefix, StringComparison.Ordinal) ? right[prefix.Length..] : right;
+        Span<char> joined = left.Length + end.Length <= 256 ? stackalloc char[left.Length + end.Length] : new char[left.Length + end.Length];
+        left.CopyTo(joined);
+        end.CopyTo(joined[left.Length..]);
+        static int IdOf(string path, Vocabulary vocabulary, ReadOnlySpan<char> token, ReadOnlySpan<char> left, ReadOnlySpan<char> right, int rank) =>
+            vocabulary.TryGetId(token, out int id) ? id : throw new ModelFileException(path, $"merges[{rank}] \"{left} {right}\": the vocabulary lacks \"{token}\"");
+        merges[BpeModel.Pair(IdOf(path, vocabulary, left, left, right, rank), IdOf(path, vocabulary, right, left, right, rank))] = (rank, IdOf(path, vocabulary, joined, left, right, rank));
     }
 
     private static (TokenModel, string?) Unigram(JsonFields fields, JsonElement e)
@@ -134,7 +141,7 @@ internal static class TokenizerJson
             int id = pieces.Count;
             if (entry.ValueKind != JsonValueKind.Array || entry.GetArrayLength() != 2)
                 throw fields.Fault($"model.vocab[{id}]: expected a piece and its score");
-            string piece = fields.Text(entry[0], $"model.vocab[{id}]");
+            string piece = fields.Text(entry[0], "model.vocab", id);
             if (entry[1].ValueKind != JsonValueKind.Number || !entry[1].TryGetDouble(out scores[id]) || !double.IsFinite(scores[id]))
                 throw fields.Fault($"model.vocab[{id}]: the score of \"{piece}\" is not a finite number");
             pieces.Add(piece);

@@ -48,7 +48,7 @@ internal static class RecipeReader
     {
         RecipeField? field = RecipeFields.Find(name);
         if (field is null)
-            faults.Add($"{where}: {(shown.Length > 0 ? shown + ": " : "")}is no field of a recipe" + (RecipeFields.Suggest(name) is { } meant ? $"; did you mean {meant}?" : ""));
+            faults.Add($"{where}: {(shown.Length > 0 ? shown + ": " : "")}is no field of a recipe" + (faults.Count < FaultList.Limit && RecipeFields.Suggest(name) is { } meant ? $"; did you mean {meant}?" : ""));
         return field;
     }
 

@@ -11,7 +11,7 @@ namespace EdgeLora.Training;
 /// </summary>
 internal static class RecipeYaml
 {
-    private const int MaxBytes = 1 << 20;
+    private const int MaxBytes = 1 << 20, MaxDepth = 8;
 
     /// <summary>Names and values in file order; a null is left out. What is wrong goes to <paramref name="faults"/>.</summary>
     public static List<(string Name, RecipeValue Value)> Read(string path, FaultList faults)
@@ -59,7 +59,7 @@ internal static class RecipeYaml
         {
             if (parser.Current is not Scalar { Value.Length: 0 })
                 faults.Add($"line {parser.Current!.Start.Line}: expected fields (name: value)");
-            parser.SkipThisAndNestedEvents();
+            Skip(parser);
             return;
         }
         while (!parser.TryConsume<MappingEnd>(out _))
@@ -68,7 +68,7 @@ internal static class RecipeYaml
             string? name = (parser.Current as Scalar)?.Value;
             if (name is null)
                 faults.Add($"{where}: expected a field's name");
-            parser.SkipThisAndNestedEvents();
+            Skip(parser);
             ParsingEvent value = parser.Current!;
             switch (value)
             {
@@ -108,7 +108,7 @@ internal static class RecipeYaml
                 items.Add(item.Value);
             else
                 plain = false;
-            parser.SkipThisAndNestedEvents();
+            Skip(parser);
         }
         return plain ? items : null;
     }
@@ -121,15 +121,30 @@ internal static class RecipeYaml
         while (!parser.TryConsume<MappingEnd>(out _))
         {
             string? key = (parser.Current as Scalar)?.Value;
-            parser.SkipThisAndNestedEvents();
+            Skip(parser);
             string? text = (parser.Current as Scalar)?.Value;
-            parser.SkipThisAndNestedEvents();
+            Skip(parser);
             if (key is not null && text is not null)
                 entries.Add((key, text));
             else
                 plain = false;
         }
         return plain ? entries : null;
+    }
+
+    // What stands here and all that is in it; a recipe nests nothing, so it is not followed far.
+    private static void Skip(Parser parser)
+    {
+        int depth = 0;
+        do
+        {
+            ParsingEvent at = parser.Current!;
+            depth += at.NestingIncrease;
+            if (depth > MaxDepth)
+                throw new YamlException(at.Start, at.End, $"lists and maps are nested more than {MaxDepth} deep");
+            parser.MoveNext();
+        }
+        while (depth > 0);
     }
 
     private static bool IsNull(Scalar scalar) => scalar.Style == ScalarStyle.Plain && RecipeReader.IsNull(scalar.Value);

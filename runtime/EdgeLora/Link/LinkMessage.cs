@@ -97,8 +97,8 @@ internal sealed class LinkMessage : IEnumerable<KeyValuePair<string, object?>>
             LinkMessage message = (LinkMessage)Read(ref reader, 0)!;
             return reader.End ? message : throw new LinkException(LinkErrorKind.Frame, "bytes follow the end of the message");
         }
-        // What the reader throws on its own: bytes that end too soon, a number too large, a code that is no value.
-        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or InvalidOperationException or DecoderFallbackException)
+        // What the reader throws on its own: bytes that end too soon, a number too large, a text longer than what is left, a code that is no value.
+        catch (Exception e) when (e is MessagePackSerializationException or EndOfStreamException or OverflowException or ArgumentOutOfRangeException or InvalidOperationException or DecoderFallbackException)
         {
             throw new LinkException(LinkErrorKind.Frame, $"not a message: {e.Message}", inner: e);
         }

@@ -20,7 +20,7 @@ public sealed class HouseTests
         ["EdgeLora.Training"] = ["EdgeLora.Models"],
         ["EdgeLora.Cli"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
         ["EdgeLora.Benchmarks"] = ["EdgeLora", "EdgeLora.Onnx", "EdgeLora.Training"],
-        ["EdgeLora.Fuzz"] = ["EdgeLora.Models"],
+        ["EdgeLora.Fuzz"] = ["EdgeLora", "EdgeLora.Training"],
         ["EdgeLora.Tests"] = ["EdgeLora.Fuzz", "EdgeLora", "EdgeLora.Extensions.AI", "EdgeLora.Native", "EdgeLora.Onnx", "EdgeLora.Training", "EdgeLora.Cli"],
     };
 

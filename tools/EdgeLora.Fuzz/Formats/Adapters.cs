@@ -9,9 +9,6 @@ internal sealed class AdapterConfigFuzz : FuzzFormat
 {
     public override string Name => "adapter-config";
 
-    // Patterns with groups run on the linear engine, at most 64 of them, each for most of a megabyte.
-    public override long SlackBytes => 64 << 20;
-
     public override string FileName => "adapter_config.json";
 
     public override bool IsText => true;

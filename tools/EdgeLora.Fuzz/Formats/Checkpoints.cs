@@ -102,9 +102,6 @@ internal sealed class ConfigFuzz : FuzzFormat
 {
     public override string Name => "config";
 
-    // The rotary tables of the largest head that is read, 16,384 wide.
-    public override long SlackBytes => 1 << 20;
-
     public override string FileName => "config.json";
 
     public override bool IsText => true;
@@ -137,9 +134,6 @@ internal sealed class ConfigFuzz : FuzzFormat
 internal sealed class GgufFuzz : FuzzFormat
 {
     public override string Name => "gguf";
-
-    // The rotary tables of the largest head that is read, 16,384 wide.
-    public override long SlackBytes => 1 << 20;
 
     public override string FileName => "model.gguf";
 

@@ -15,9 +15,6 @@ internal sealed class QuantisedFuzz(bool mutatesConfig) : FuzzFormat
 
     public override bool IsText => mutatesConfig;
 
-    // A tensor of n packed numbers becomes n of F32, eight times the bytes.
-    public override long SlackBytes => 1 << 20;
-
     public override IReadOnlyList<string> Tokens => mutatesConfig
         ? ["\"quant_method\":\"awq\"", "\"fp8\"", "\"bitsandbytes\"", "\"compressed-tensors\"", "\"load_in_4bit\":true", "\"bnb_4bit_quant_type\":\"nf4\"", "\"weight_block_size\":[128,128]", "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":4,\"type\":\"int\"},\"targets\":[\"Linear\"]}}", "\"bits\":3", "\"group_size\":-1", "\"desc_act\":true", "\"quantization\":{\"group_size\":32,\"bits\":4}", "\"checkpoint_format\":\"gptq_v2\"", "\"ignore\":[\"re:.*\"]"]
         : [".qweight", ".qzeros", ".scales", ".g_idx", ".weight_scale", ".weight_scale_inv", ".weight.absmax", ".weight.quant_state.bitsandbytes__nf4", ".weight_packed", ".weight_shape", "\"I32\"", "\"F8_E4M3\"", "\"U8\"", "\"shape\":[0,9999999999]"];

@@ -12,9 +12,6 @@ internal abstract class TokenizerFuzz : FuzzFormat
     // A loaded tokenizer that lacks a character, and an unknown token for it, says so when it meets one.
     public override bool IsRefusal(Exception e) => e is ModelFileException or InvalidDataException;
 
-    // The classes of a pre-tokenizer's pattern are remembered in pages of the letters that it meets: a megabyte for the patterns of many languages.
-    public override long SlackBytes => 2 << 20;
-
     public override void Open(string folder) => Use(Tokenizer.Load(Path.Combine(folder, FileName)));
 
     protected static void Use(Tokenizer tokenizer)
@@ -29,8 +26,8 @@ internal sealed class TokenizerJsonFuzz : TokenizerFuzz
 {
     public override string Name => "tokenizer-json";
 
-    // A pattern may have 20,000 steps.
-    public override long SlackBytes => 8 << 20;
+    // A pattern's letter takes a hundred bytes, of at most 4096 (and a class a page for the letters that it meets); a token of few letters a string and a place in two tables.
+    public override long SlackBytes => 1 << 20;
 
     public override string FileName => "tokenizer.json";
 
@@ -51,6 +48,7 @@ internal sealed class TokenizerJsonFuzz : TokenizerFuzz
         """{"version":"1.0","added_tokens":[{"id":5,"content":"<s>","special":true,"lstrip":true}],"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{L}+|\\s+(?!\\S)|[^\\s\\p{L}]{1,3}"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],"special_tokens":{"<s>":{"id":"<s>","ids":[5],"tokens":["<s>"]}}},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","dropout":null,"unk_token":null,"fuse_unk":false,"byte_fallback":false,"vocab":{"h":0,"e":1,"l":2,"o":3,"he":4,"<s>":5,"ll":6},"merges":["h e",["l","l"]]}}""",
         """{"added_tokens":[],"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]},"model":{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0],["▁",-1.5],["a",-2],["▁H",-2.5],["<0x0A>",-3]],"byte_fallback":false}}""",
         """{"added_tokens":[{"id":0,"content":"[UNK]","special":true}],"normalizer":{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":true},"pre_tokenizer":{"type":"BertPreTokenizer"},"post_processor":{"type":"BertProcessing","sep":["[UNK]",0],"cls":["[UNK]",0]},"decoder":{"type":"WordPiece","prefix":"##","cleanup":true},"model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"[UNK]":0,"he":1,"##llo":2,"a":3}}}""",
+        """{"added_tokens":[],"normalizer":{"type":"Lowercase"},"pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,"model":{"type":"WordLevel","unk_token":"<unk>","vocab":{"<unk>":0,"hello":1,",":2,"a":3}}}""",
     ]).Select(Encoding.UTF8.GetBytes);
 }
 
@@ -70,6 +68,43 @@ internal sealed class TokenizerConfigFuzz : TokenizerFuzz
     public override IEnumerable<byte[]> Seeds() => [Encoding.UTF8.GetBytes("""{"add_bos_token":true,"add_eos_token":false,"bos_token":"<s>","eos_token":{"content":"<s>","lstrip":false},"chat_template":"{{ messages[0]['content'] }}","added_tokens_decoder":{"5":{"content":"<s>","special":true}},"tokenizer_class":"LlamaTokenizer","legacy":true}""")];
 
     public override void Prepare(string folder) => File.WriteAllBytes(Path.Combine(folder, "tokenizer.json"), new TokenizerJsonFuzz().Seeds().First());
+
+    public override void Open(string folder) => Use(Tokenizer.Load(folder));
+}
+
+/// <summary>vocab.txt of BERT's WordPiece.</summary>
+internal sealed class VocabularyTextFuzz : TokenizerFuzz
+{
+    public override string Name => "vocabulary-text";
+
+    public override string FileName => "vocab.txt";
+
+    public override bool IsText => true;
+
+    public override IReadOnlyList<string> Tokens => ["\n[UNK]\n", "\n[CLS]\n", "\n[SEP]\n", "##", "\r\n", "\n\n", "日", "[MASK]"];
+
+    public override IEnumerable<byte[]> Seeds() => [Encoding.UTF8.GetBytes("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhe\n##llo\na\n,\n日\n##1\n1\n2\n")];
+
+    public override void Open(string folder) => Use(Tokenizer.Load(folder));
+}
+
+/// <summary>vocab.json or merges.txt of GPT-2's pair of files, beside the other.</summary>
+/// <param name="mutatesMerges">Whether it is merges.txt.</param>
+internal sealed class VocabularyAndMergesFuzz(bool mutatesMerges) : TokenizerFuzz
+{
+    private static readonly byte[] s_vocabulary = Encoding.UTF8.GetBytes("""{"h":0,"e":1,"l":2,"o":3,"he":4,"<|endoftext|>":5,"ll":6,"Ġ":7,"Ġa":8,"a":9,"H":10}"""), s_merges = Encoding.UTF8.GetBytes("#version: 0.2\nh e\nl l\nĠ a\n");
+
+    public override string Name => mutatesMerges ? "merges" : "vocabulary-json";
+
+    public override string FileName => mutatesMerges ? "merges.txt" : "vocab.json";
+
+    public override bool IsText => true;
+
+    public override IReadOnlyList<string> Tokens => mutatesMerges ? ["h e\n", "Ġ a", "#version", "\r\n", "he ll\n", "  "] : ["\"he\":4", "\"Ġ\":2147483647", ":-1", "\"\\u0120\"", "\"<|endoftext|>\":0"];
+
+    public override IEnumerable<byte[]> Seeds() => [mutatesMerges ? s_merges : s_vocabulary];
+
+    public override void Prepare(string folder) => File.WriteAllBytes(Path.Combine(folder, mutatesMerges ? "vocab.json" : "merges.txt"), mutatesMerges ? s_vocabulary : s_merges);
 
     public override void Open(string folder) => Use(Tokenizer.Load(folder));
 }
@@ -153,20 +188,21 @@ internal sealed class GgufVocabularyFuzz : TokenizerFuzz
     }
 }
 
-/// <summary>A chat template: parsed, then rendered over a short dialogue. Its limits are its own (steps, text, items), so its memory is bounded by them, not by the file.</summary>
-internal sealed class ChatTemplateFuzz : FuzzFormat
+/// <summary>A chat template: parsed; and rendered over a short dialogue. Rendering runs a program, so its memory is bounded by its own limit, not by the file.</summary>
+/// <param name="renders">Whether it is rendered too.</param>
+internal sealed class ChatTemplateFuzz(bool renders) : FuzzFormat
 {
     private static readonly JsonElement s_messages = JsonDocument.Parse("""[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi","extra":[1,2.5,null,{"a":true}]},{"role":"assistant","content":"Hello","tool_calls":[{"function":{"name":"f","arguments":{"x":1}}}]},{"role":"user","content":"Why?"}]""").RootElement.Clone();
     private static readonly JsonElement s_tools = JsonDocument.Parse("""[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"}}}]""").RootElement.Clone();
 
-    public override string Name => "chat-template";
+    public override string Name => renders ? "chat-template" : "chat-template-parse";
 
     public override string FileName => "chat_template.jinja";
 
     public override bool IsText => true;
 
-    // The largest text that a template may make.
-    public override long SlackBytes => 1L << 30;
+    // A template's tokens and expressions take some fifty bytes a character. And 64 MiB that a rendering may allocate (JinjaLimits.MaxBytes), and what it may for each character of the dialogue.
+    public override long SlackBytes => renders ? 68L << 20 : 1 << 20;
 
     public override IReadOnlyList<string> Tokens =>
     [
@@ -185,7 +221,8 @@ internal sealed class ChatTemplateFuzz : FuzzFormat
     public override void Open(string folder)
     {
         ChatTemplate template = ChatTemplate.Parse(Encoding.UTF8.GetString(System.IO.File.ReadAllBytes(Path.Combine(folder, FileName))));
-        template.Render(new ChatTemplateInput { Messages = s_messages, Tools = s_tools, AddGenerationPrompt = true, Clock = () => DateTimeOffset.UnixEpoch, SpecialTokens = new Dictionary<string, string> { ["bos_token"] = "<s>", ["eos_token"] = "</s>" } });
+        if (renders)
+            template.Render(new ChatTemplateInput { Messages = s_messages, Tools = s_tools, AddGenerationPrompt = true, Clock = () => DateTimeOffset.UnixEpoch, SpecialTokens = new Dictionary<string, string> { ["bos_token"] = "<s>", ["eos_token"] = "</s>" } });
     }
 
     public override bool IsRefusal(Exception e) => e is ChatTemplateException;

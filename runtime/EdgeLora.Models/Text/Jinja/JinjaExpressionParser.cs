@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace EdgeLora.Models;
 
 internal sealed partial class JinjaParser
@@ -26,7 +28,7 @@ internal sealed partial class JinjaParser
 
     private JinjaExpression Expression()
     {
-        JinjaLimits.GuardStack();
+        Enter();
         int mark = unknown.Count;
         JinjaExpression value = Or();
         while (SkipName("if"))
@@ -36,7 +38,16 @@ internal sealed partial class JinjaParser
             // Either side may be skipped at run time, so a filter unknown there only matters when it is reached.
             unknown.RemoveRange(mark, unknown.Count - mark);
         }
+        nesting--;
         return value;
+    }
+
+    // Left by counting down; after a fault nobody goes on.
+    private void Enter()
+    {
+        JinjaLimits.GuardStack();
+        if (++nesting > JinjaLimits.MaxNesting)
+            throw new ChatTemplateException(ChatTemplateErrorKind.RecursionError, $"maximum recursion depth exceeded: more than {JinjaLimits.MaxNesting} expressions or blocks inside one another");
     }
 
     private JinjaExpression Or()
@@ -57,8 +68,10 @@ internal sealed partial class JinjaParser
 
     private JinjaExpression Not()
     {
-        JinjaLimits.GuardStack();
-        return SkipName("not") ? new UnaryExpression("not", Not()) : Compare();
+        Enter();
+        JinjaExpression value = SkipName("not") ? new UnaryExpression("not", Not()) : Compare();
+        nesting--;
+        return value;
     }
 
     private JinjaExpression Compare()
@@ -116,7 +129,7 @@ internal sealed partial class JinjaParser
 
     private JinjaExpression Unary(bool filters = true)
     {
-        JinjaLimits.GuardStack();
+        Enter();
         JinjaExpression value = Current.Kind is "-" or "+" ? new UnaryExpression(Next().Kind, Unary(false)) : Primary();
         value = Postfix(value);
         while (filters)
@@ -130,6 +143,7 @@ internal sealed partial class JinjaParser
             else
                 break;
         }
+        nesting--;
         return value;
     }
 
@@ -145,10 +159,10 @@ internal sealed partial class JinjaParser
                     macroNames.Peek().Add(token.Text);
                 return new NameExpression(token.Text);
             case "string":
-                string text = token.Text;
+                StringBuilder text = new(token.Text);
                 while (Current.Kind == "string")
-                    text += Next().Text;
-                return new ConstantExpression(text);
+                    text.Append(Next().Text);
+                return new ConstantExpression(text.ToString());
             case "integer" or "float":
                 return new ConstantExpression(token.Value);
             case "(":

@@ -34,6 +34,8 @@ internal sealed class JinjaLexer
 
     private JinjaLexer(string template)
     {
+        if (template.Length > JinjaLimits.MaxSource)
+            throw new ChatTemplateException(ChatTemplateErrorKind.MemoryError, $"a template: expected at most {JinjaLimits.MaxSource} characters, found {template.Length}");
         string text = template.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
         source = text.EndsWith('\n') ? text[..^1] : text;
     }
@@ -300,6 +302,8 @@ internal sealed class JinjaLexer
         string? found = Operators.FirstOrDefault(o => string.CompareOrdinal(source, at, o, 0, o.Length) == 0);
         if (found is null)
             throw ChatTemplateException.Syntax($"unexpected char {PyText.Repr(source[at].ToString())} at {at}", line);
+        if (open.Count == JinjaLimits.MaxNesting)
+            throw new ChatTemplateException(ChatTemplateErrorKind.RecursionError, $"maximum recursion depth exceeded: {JinjaLimits.MaxNesting} brackets inside one another");
         if (found is "{" or "(" or "[")
             open.Push(found == "{" ? '}' : found == "(" ? ')' : ']');
         else if (found is "}" or ")" or "]")

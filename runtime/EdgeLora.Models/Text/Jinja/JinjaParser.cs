@@ -12,7 +12,7 @@ internal sealed partial class JinjaParser
     private readonly Stack<HashSet<string>> macroNames = new();
     // Filters and tests that do not exist: an error at once, unless they stand where a condition may skip them.
     private readonly List<ChatTemplateException> unknown = [];
-    private int at, loops;
+    private int at, loops, nesting;
     private bool marksGeneration;
 
     private JinjaParser(string source) => tokens = JinjaLexer.Tokenize(source);
@@ -80,7 +80,7 @@ internal sealed partial class JinjaParser
     // Statements up to one of the end tags, which stays the current token; null reads to the end of the template.
     private JinjaStatement Statements(string[]? ends)
     {
-        JinjaLimits.GuardStack();
+        Enter();
         List<JinjaStatement> body = [];
         if (ends is not null)
             wanted.Push(ends);
@@ -99,6 +99,7 @@ internal sealed partial class JinjaParser
                 if (ends is not null && Current.Kind == "name" && ends.Contains(Current.Text))
                 {
                     wanted.Pop();
+                    nesting--;
                     return new BodyStatement(body);
                 }
                 body.Add(Statement());
@@ -107,6 +108,7 @@ internal sealed partial class JinjaParser
         }
         if (ends is not null)
             throw FailTag(null);
+        nesting--;
         return new BodyStatement(body);
     }
 

@@ -27,7 +27,7 @@ internal sealed class JinjaRun
     private readonly StringBuilder root = new();
     private StringBuilder output;
     private long steps;
-    private int calls;
+    private int calls, measured, points;
 
     public JinjaRun(IEnumerable<KeyValuePair<string, object?>> variables, IReadOnlyDictionary<string, JinjaStatement> blocks, Func<DateTimeOffset> clock)
     {
@@ -57,7 +57,14 @@ internal sealed class JinjaRun
     public string Text => root.ToString();
 
     /// <summary>Code points of the rendered text so far, captured text not counted.</summary>
-    public int RootLength() => PyText.Length(root.ToString());
+    public int RootLength()
+    {
+        // Only what came since the last time is read, and the character before it: a pair is one.
+        int from = Math.Max(0, measured - 1);
+        points += PyText.Length(root.ToString(from, root.Length - from)) - (measured - from);
+        measured = root.Length;
+        return points;
+    }
 
     public object? Lookup(string name) => Scope.TryGet(name, out object? value) ? value : JinjaUndefined.Name(name);
 
@@ -70,6 +77,7 @@ internal sealed class JinjaRun
     /// <summary>Counts a loop round or call.</summary>
     public void Step()
     {
+        JinjaLimits.GuardBytes(0);
         if (++steps > JinjaLimits.MaxSteps)
             throw new ChatTemplateException(ChatTemplateErrorKind.MemoryError, $"the template ran too long: more than {JinjaLimits.MaxSteps} loop rounds and calls");
     }
