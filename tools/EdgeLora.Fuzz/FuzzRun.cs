@@ -14,7 +14,7 @@ namespace EdgeLora.Fuzz;
 internal sealed record FuzzReport(long Inputs, long Accepted, int Corpus, int Cells, double Seconds, long MostBeyond, double SlowestSeconds, IReadOnlyList<(Finding Finding, byte[] Input)> Findings);
 
 /// <summary>Mutates, judges, and keeps what reaches new code as a source of more.</summary>
-internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Coverage? coverage)
+internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Coverage? coverage, bool isAlone = true)
 {
     private const int MostOfOneKind = 1, PerSource = 16, CostlySourceEvery = 64;
 
@@ -38,7 +38,7 @@ internal sealed class FuzzRun(FuzzFormat format, string folder, int seed, Covera
     public FuzzReport Run(long inputs, TimeSpan limit, IEnumerable<byte[]> seeds)
     {
         format.Prepare(folder);
-        Judge judge = new(format, folder);
+        Judge judge = new(format, folder, isAlone);
         Mutator mutator = new(format, seed);
         long start = Stopwatch.GetTimestamp(), count = 0;
         bool isNew = false;

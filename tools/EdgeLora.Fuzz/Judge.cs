@@ -13,7 +13,10 @@ internal sealed record Finding(string Kind, string Where, string Detail);
 /// Opens one input and holds it to the rules: loaded or refused by the exceptions that the reader documents; at most 4 times the file (and the format's slack) allocated, by whichever thread; at most a second;
 /// no mapping of the file left behind.
 /// </summary>
-internal sealed class Judge(FuzzFormat format, string folder)
+/// <param name="format">The format.</param>
+/// <param name="folder">Where its files lie.</param>
+/// <param name="isAlone">Whether nothing else runs in this process: then what other threads allocate is the reader's too.</param>
+internal sealed class Judge(FuzzFormat format, string folder, bool isAlone = true)
 {
     /// <summary>Longest time of one input.</summary>
     public static TimeSpan Longest { get; } = TimeSpan.FromSeconds(1);
@@ -68,7 +71,7 @@ internal sealed class Judge(FuzzFormat format, string folder)
     private (Finding? Finding, long Allocated, TimeSpan Took) Attempt(bool precise)
     {
         Finding? finding = null;
-        long all = GC.GetTotalAllocatedBytes(precise), before = GC.GetAllocatedBytesForCurrentThread(), start = Stopwatch.GetTimestamp();
+        long all = isAlone ? GC.GetTotalAllocatedBytes(precise) : 0, before = GC.GetAllocatedBytesForCurrentThread(), start = Stopwatch.GetTimestamp();
         try
         {
             format.Open(folder);
@@ -83,7 +86,7 @@ internal sealed class Judge(FuzzFormat format, string folder)
             finding = new("exception", $"{e.GetType().Name} at {First(e)}", e.ToString());
         }
         TimeSpan took = Stopwatch.GetElapsedTime(start);
-        return (finding, Math.Max(GC.GetAllocatedBytesForCurrentThread() - before, GC.GetTotalAllocatedBytes(precise) - all), took);
+        return (finding, Math.Max(GC.GetAllocatedBytesForCurrentThread() - before, isAlone ? GC.GetTotalAllocatedBytes(precise) - all : 0), took);
     }
 
     private static string First(Exception e) => (e.StackTrace ?? "").Split('\n').Select(l => l.Trim()).FirstOrDefault(l => l.StartsWith("at EdgeLora.", StringComparison.Ordinal) && !l.Contains("EdgeLora.Fuzz.", StringComparison.Ordinal))?.Split(" in ")[0] ?? "nowhere";

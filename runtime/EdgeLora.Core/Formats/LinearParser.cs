@@ -7,15 +7,23 @@ internal ref struct LinearParser
 {
     private const int MaxDepth = 64, MaxRepeat = 1000;
 
+    // A file may bring hundreds of patterns: what they are put together in is used again.
+    [ThreadStatic]
+    private static List<LinearStep>? t_steps;
+
+    [ThreadStatic]
+    private static List<(char First, char Last)>? t_ranges;
+
     private readonly ReadOnlySpan<char> _source;
-    private readonly List<LinearStep> _steps;
-    private readonly List<(char First, char Last)> _ranges = [];
+    private readonly List<LinearStep> _steps = t_steps ??= [];
+    private readonly List<(char First, char Last)> _ranges = t_ranges ??= [];
     private int _at, _depth;
 
     private LinearParser(ReadOnlySpan<char> source)
     {
         _source = source;
-        _steps = new(source.Length + 1);
+        _steps.Clear();
+        _ranges.Clear();
     }
 
     /// <summary>The steps, and the ranges of its classes: one whose first is above its last stands for the escape of that letter.</summary>
@@ -49,7 +57,8 @@ internal ref struct LinearParser
     {
         if (++_depth > MaxDepth)
             return false;
-        List<int>? ends = null;
+        // Each end of an alternative holds the one before until all know where they lead.
+        int ends = -1;
         while (true)
         {
             int before = Add(new(LinearKind.Nothing));
@@ -57,11 +66,15 @@ internal ref struct LinearParser
                 return false;
             if (!Take('|'))
                 break;
-            (ends ??= []).Add(Add(new(LinearKind.Jump)));
+            ends = Add(new(LinearKind.Jump, ends));
             _steps[before] = new(LinearKind.Split, before + 1, _steps.Count);
         }
-        foreach (int end in ends ?? [])
+        for (int end = ends; end >= 0;)
+        {
+            int earlier = _steps[end].X;
             _steps[end] = new(LinearKind.Jump, _steps.Count);
+            end = earlier;
+        }
         _depth--;
         return true;
     }
@@ -115,8 +128,7 @@ internal ref struct LinearParser
     // What is counted is read again for each time: the room before the first becomes the way around it.
     private bool Repeat(int from, int before, int least, int most)
     {
-        int end = _at, count = most == int.MaxValue ? Math.Max(least, 1) : Math.Max(most, 1);
-        List<int>? ways = null;
+        int end = _at, count = most == int.MaxValue ? Math.Max(least, 1) : Math.Max(most, 1), ways = -1;
         for (int i = 0; i < count; i++)
         {
             if (i > 0)
@@ -129,12 +141,19 @@ internal ref struct LinearParser
                     return false;
             }
             if (i >= least)
-                (ways ??= []).Add(before);
+            {
+                _steps[before] = new(LinearKind.Nothing, ways);
+                ways = before;
+            }
         }
         if (most == int.MaxValue)
             Add(new(LinearKind.Split, before, _steps.Count + 1));
-        foreach (int way in ways ?? [])
+        for (int way = ways; way >= 0;)
+        {
+            int earlier = _steps[way].X;
             _steps[way] = most == 0 ? new(LinearKind.Jump, _steps.Count) : new(LinearKind.Split, way + 1, _steps.Count);
+            way = earlier;
+        }
         _at = end;
         return true;
     }

@@ -126,8 +126,13 @@ public static class SafeJson
         return new(path, $"{what}{line}: {Reason(e)}", e);
     }
 
-    /// <summary>What the JSON reader says is wrong, without the position that it ends with: callers put theirs in front.</summary>
-    public static string Reason(Exception e) => e.Message.Split(" LineNumber:")[0];
+    /// <summary>What the JSON reader says is wrong, without the position that it ends with: callers put theirs in front. Of a reason that quotes half of the file, the ends.</summary>
+    public static string Reason(Exception e)
+    {
+        string message = e.Message;
+        int position = message.IndexOf(" LineNumber:", StringComparison.Ordinal), length = position < 0 ? message.Length : position;
+        return length <= 240 ? message[..length] : string.Concat(message.AsSpan(0, 120), "…", message.AsSpan(length - 100, 100));
+    }
 
     /// <summary>The JSON word for a kind of value, for messages: "a number", "an object".</summary>
     public static string Kind(JsonValueKind kind) => kind switch

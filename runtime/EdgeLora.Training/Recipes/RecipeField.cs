@@ -96,7 +96,7 @@ public sealed class RecipeField
         (RecipeValue v, out string[] list) => (list = [.. v.List ?? []]).Length > 0 && Array.TrueForAll(list, s => s.Length > 0), set, r => List(get(r)), help);
 
     internal static RecipeField FilePaths(string[] names, Func<TrainingRecipe, IReadOnlyList<string>> get, Func<TrainingRecipe, string[], TrainingRecipe> set, string help) => Of(names, "a list of files",
-        (RecipeValue v, out string[] list) => (list = [.. (v.List ?? []).Select(v.Resolve)]).Length > 0, set, r => List(get(r)), help);
+        (RecipeValue v, out string[] list) => (list = [.. (v.List ?? []).Select(v.Resolve)]).Length > 0 && Array.TrueForAll(list, p => p.Length > 0), set, r => List(get(r)), help);
 
     internal static RecipeField Whole(string[] names, long low, long high, Func<TrainingRecipe, long?> get, Func<TrainingRecipe, long, TrainingRecipe> set, string help) =>
         Of(names, high == long.MaxValue || high == int.MaxValue ? $"a whole number of at least {low}" : $"a whole number from {low} to {high}",

@@ -37,8 +37,8 @@ internal sealed record RecipeValue(string Where, string? Folder, string? Scalar,
         }
     }
 
-    /// <summary>A path as seen from the current folder.</summary>
-    public string Resolve(string path) => Folder is null || Path.IsPathRooted(path) || HubModel.IsHub(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
+    /// <summary>A path as seen from the current folder; empty for what no path can hold.</summary>
+    public string Resolve(string path) => path.Contains('\0') ? "" : Folder is null || Path.IsPathRooted(path) || HubModel.IsHub(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
 
     public static bool TryNumber(string? text, double low, double high, out double value) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out value) && double.IsFinite(value) && value >= low && value <= high;

@@ -32,7 +32,7 @@ internal static class RecipeYaml
         {
             faults.Add($"line {e.Start.Line}: is no YAML: {e.Message}");
         }
-        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or EndOfStreamException)
         {
             // The scanner's own slips on some broken texts.
             faults.Add($"is no YAML: {e.Message}");
@@ -58,18 +58,20 @@ internal static class RecipeYaml
         if (!parser.TryConsume<MappingStart>(out _))
         {
             if (parser.Current is not Scalar { Value.Length: 0 })
-                faults.Add($"line {parser.Current!.Start.Line}: expected fields (name: value)");
+                faults.Add($"line {parser.Current?.Start.Line ?? 0}: expected fields (name: value)");
             Skip(parser);
             return;
         }
         while (!parser.TryConsume<MappingEnd>(out _))
         {
-            string where = $"line {parser.Current!.Start.Line}";
-            string? name = (parser.Current as Scalar)?.Value;
+            // The scanner gives up without a word on some broken texts.
+            ParsingEvent key = parser.Current ?? throw new EndOfStreamException("it ends too soon");
+            string where = $"line {key.Start.Line}";
+            string? name = (key as Scalar)?.Value;
             if (name is null)
                 faults.Add($"{where}: expected a field's name");
             Skip(parser);
-            ParsingEvent value = parser.Current!;
+            ParsingEvent value = parser.Current ?? throw new EndOfStreamException("it ends too soon");
             switch (value)
             {
                 case Scalar scalar:
@@ -138,7 +140,7 @@ internal static class RecipeYaml
         int depth = 0;
         do
         {
-            ParsingEvent at = parser.Current!;
+            ParsingEvent at = parser.Current ?? throw new EndOfStreamException("it ends too soon");
             depth += at.NestingIncrease;
             if (depth > MaxDepth)
                 throw new YamlException(at.Start, at.End, $"lists and maps are nested more than {MaxDepth} deep");

@@ -22,7 +22,7 @@ public sealed class FuzzTests
         FuzzFormat format = FuzzFormat.All.Single(f => f.Name == file.Split('/')[0]);
         using WorkFolder folder = new();
         format.Prepare(folder.Path);
-        Judge judge = new(format, folder.Path);
+        Judge judge = new(format, folder.Path, isAlone: false);
         foreach (byte[] seed in format.Seeds())
             Assert.Null(judge.Run(seed));
         Assert.Null(judge.Run(File.ReadAllBytes(Path.Combine(s_found, file))));
@@ -32,7 +32,7 @@ public sealed class FuzzTests
     public void A_short_fuzz_of_every_reader_finds_nothing(string name)
     {
         using WorkFolder folder = new();
-        FuzzReport report = new FuzzRun(FuzzFormat.All.Single(f => f.Name == name), folder.Path, seed: 20, coverage: null).Run(600, TimeSpan.FromSeconds(3), []);
+        FuzzReport report = new FuzzRun(FuzzFormat.All.Single(f => f.Name == name), folder.Path, seed: 20, coverage: null, isAlone: false).Run(600, TimeSpan.FromSeconds(3), []);
         Assert.Empty(report.Findings.Select(f => $"{f.Finding.Kind} {f.Finding.Where} {f.Finding.Detail} in {Convert.ToBase64String(f.Input)}"));
         Assert.True(report.Inputs > 20, $"{report.Inputs} inputs were judged");
     }
@@ -65,7 +65,7 @@ public sealed class FuzzTests
     public void A_reader_that_breaks_a_rule_is_found_and_its_input_cut_down()
     {
         using WorkFolder folder = new();
-        FuzzReport report = new FuzzRun(new BrokenFuzz(), folder.Path, seed: 1, coverage: null).Run(3000, TimeSpan.FromSeconds(20), []);
+        FuzzReport report = new FuzzRun(new BrokenFuzz(), folder.Path, seed: 1, coverage: null, isAlone: false).Run(3000, TimeSpan.FromSeconds(20), []);
         (Finding Finding, byte[] Input)[] found = [.. report.Findings.OrderBy(f => f.Finding.Kind, StringComparer.Ordinal)];
         Assert.Equal(["allocation", "exception"], found.Select(f => f.Finding.Kind));
         Assert.Single(found[0].Input);

@@ -57,7 +57,10 @@ internal static partial class JinjaFilterText
     {
         if (value is JinjaMarkup markup)
             return markup.Text;
-        string text = PyText.Str(value).Replace("&", "&amp;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal)
+        string plain = PyText.Str(value);
+        // A copy for each of the signs, the last five times as long.
+        JinjaLimits.GuardBytes(20L * plain.Length);
+        string text = plain.Replace("&", "&amp;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal)
             .Replace("<", "&lt;", StringComparison.Ordinal).Replace("'", "&#39;", StringComparison.Ordinal).Replace("\"", "&#34;", StringComparison.Ordinal);
         JinjaLimits.GuardText(text.Length);
         return text;
@@ -70,11 +73,11 @@ internal static partial class JinjaFilterText
         bool start = true;
         int from = 0;
         string[] points = PyText.Points(text);
-        string rest = "";
+        StringBuilder rest = new();
         void Flush()
         {
-            title.Append(PyCase.Lower(rest));
-            rest = "";
+            title.Append(PyCase.Lower(rest.ToString()));
+            rest.Clear();
         }
         for (; from < points.Length; from++)
         {
@@ -87,7 +90,7 @@ internal static partial class JinjaFilterText
                 start = breaks;
             }
             else
-                rest += point;
+                rest.Append(point);
         }
         Flush();
         return title.ToString();
@@ -142,6 +145,7 @@ internal static partial class JinjaFilterText
                     room = hyphen + 1;
                 line.Append(word, 0, room);
                 cut = room == 0;
+                JinjaLimits.GuardBytes(16L * chunks.Count);
                 chunks = new(new[] { word[room..] }.Where(w => w.Length > 0).Concat(chunks));
             }
             // textwrap drops the space before a long word only if some of the word came with it.
@@ -156,7 +160,10 @@ internal static partial class JinjaFilterText
     {
         foreach ((string open, string close) in new[] { ("<!--", "-->"), ("<", ">") })
             for (int start; (start = text.IndexOf(open, StringComparison.Ordinal)) >= 0 && text.IndexOf(close, start, StringComparison.Ordinal) is >= 0 and int end;)
-                text = text[..start] + text[(end + close.Length)..];
+            {
+                JinjaLimits.GuardBytes(6L * text.Length);
+                text = string.Concat(text.AsSpan(0, start), text.AsSpan(end + close.Length));
+            }
         return WebUtility.HtmlDecode(string.Join(' ', text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
     }
 

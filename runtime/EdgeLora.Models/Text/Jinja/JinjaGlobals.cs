@@ -69,6 +69,7 @@ internal static class JinjaGlobals
         string text = "";
         for (int i = 0; i < format.Length; i++)
         {
+            JinjaLimits.GuardBytes(2L * text.Length);
             if (format[i] != '%' || i + 1 == format.Length)
             {
                 text += format[i];

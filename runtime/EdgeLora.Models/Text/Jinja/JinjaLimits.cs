@@ -9,7 +9,7 @@ internal static class JinjaLimits
     public const int MaxSource = 1 << 20;
 
     /// <summary>Characters in any one text, the rendered one included.</summary>
-    public const int MaxText = 1 << 26;
+    public const int MaxText = 1 << 24;
 
     /// <summary>Items in any one list.</summary>
     public const int MaxItems = 1 << 22;

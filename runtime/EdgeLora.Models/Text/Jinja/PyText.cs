@@ -9,6 +9,8 @@ internal static class PyText
     /// <summary>The code points as strings of one.</summary>
     public static string[] Points(string text)
     {
+        // A place in the list and a string of one or two characters.
+        JinjaLimits.GuardBytes(40L * text.Length);
         string[] points = new string[Length(text)];
         int at = 0;
         for (int i = 0; i < points.Length; i++)
