@@ -7,6 +7,9 @@ public sealed class WeightStore(string path, IReadOnlyDictionary<string, Tensor>
 {
     private readonly List<string> _faults = [];
 
+    /// <summary>Whether a fault was noted: the model will not be.</summary>
+    public bool IsFaulty => _faults.Count > 0;
+
     /// <summary>True when the checkpoint has a tensor of this name.</summary>
     public bool Has(string name) => tensors.ContainsKey(name);
 

@@ -10,7 +10,7 @@ namespace EdgeLora.Core;
 /// </summary>
 public sealed class PythonPattern
 {
-    private const int MaxLength = 8192, MaxEngineLength = 1024, MaxRepeats = 20_000;
+    private const int MaxLength = 8192, MaxEngineLength = 512, MaxRepeats = 20_000;
 
     private static readonly TimeSpan s_limit = TimeSpan.FromMilliseconds(150);
 

@@ -47,7 +47,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         DeviceTensor? weight = inputMajor ? Take(name, WeightRole.Linear, $"{stored}.weight", inputs, outputs) : Take(name, WeightRole.Linear, $"{stored}.weight", outputs, inputs);
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
-        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : rowOrder;
+        // Rows that are not there are not put in order: a config may tell of any number.
+        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent && !_store.IsFaulty ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : rowOrder;
         _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads) { IsConv1D = conv1D });
         return site;
     }
