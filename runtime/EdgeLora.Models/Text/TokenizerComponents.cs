@@ -6,7 +6,7 @@ namespace EdgeLora.Models;
 internal sealed class TokenizerComponents(JsonFields fields)
 {
     // Patterns of a model have a few hundred letters in all; a letter of one costs a hundred bytes, a class more.
-    private const int MaxPatternLetters = 4096;
+    private const int MaxPatternLetters = 2048;
 
     private int _patternLetters;
 
