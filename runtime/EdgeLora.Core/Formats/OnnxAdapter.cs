@@ -126,6 +126,8 @@ public sealed class OnnxAdapter : IDisposable
             // At once: tables may be shared, so a small file could hold one of them any number of times.
             if (name.Length == 0 || !names.Add(name))
                 throw new ModelFileException(path, name.Length == 0 ? $"parameter {i}: name: is missing" : $"{name}: is there twice");
+            // From here on messages have its name.
+            parameter = root.Element(start, i, name);
             nameBytes += name.Length;
             if (nameBytes > file.Length)
                 throw new ModelFileException(path, $"parameter {i}: name: {nameBytes} bytes of names in a file of {file.Length}: parameters share them");

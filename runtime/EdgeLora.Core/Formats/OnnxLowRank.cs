@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace EdgeLora.Core;
 
 /// <summary>
@@ -8,8 +10,18 @@ public static class OnnxLowRank
 {
     private const string Title = "an .onnx_adapter file", EndingA = ".lora_A.MatMul.weight", EndingB = ".lora_B.MatMul.weight", Layers = "model.layers.", Attention = ".self_attn.", OnnxAttention = ".attn.";
 
-    // Olive leaves out the operator where the graph came from torch's exporter.
-    private static readonly (string Ending, PeftPart Part)[] s_endings = [(EndingA, PeftPart.A), (EndingB, PeftPart.B), (".lora_A.weight", PeftPart.A), (".lora_B.weight", PeftPart.B)];
+    // Olive leaves out the operator where the graph came from torch's exporter; graphs made by hand name the inputs alone.
+    private static readonly (string Ending, PeftPart Part)[] s_endings =
+        [(EndingA, PeftPart.A), (EndingB, PeftPart.B), (".lora_A.weight", PeftPart.A), (".lora_B.weight", PeftPart.B), (".lora_A", PeftPart.A), (".lora_B", PeftPart.B)];
+
+    // The file's own versions, kept as metadata.
+    private const string AdapterVersion = "onnx_adapter.adapter_version", ModelVersion = "onnx_adapter.model_version";
+
+    /// <summary>Whether metadata of this name is one of the file's own versions.</summary>
+    internal static bool IsVersion(string key) => key is AdapterVersion or ModelVersion;
+
+    /// <summary>Whether a tensor of this name is A or B of a pair.</summary>
+    public static bool IsPart(string name) => Array.Exists(s_endings, e => name.Length > e.Ending.Length && name.EndsWith(e.Ending, StringComparison.Ordinal));
 
     /// <summary>The input's name for A or B of a module, which is named as in the checkpoint.</summary>
     public static string NameOf(string module, PeftPart part) => Swap(module, Attention, OnnxAttention) + part switch
@@ -46,7 +58,9 @@ public static class OnnxLowRank
             faults.Add("holds no low-rank pair");
         faults.ThrowIfAny();
         // alpha is the rank everywhere: a scale of 1.
-        return PeftAdapter.Create(path, PairConfig.Of(path, ranks.ToDictionary(r => r.Key, r => (r.Value, (double)r.Value))), tensors);
+        Dictionary<string, string> versions = file is { AdapterVersion: 1, ModelVersion: 1 } ? []
+            : new() { [AdapterVersion] = file.AdapterVersion.ToString(CultureInfo.InvariantCulture), [ModelVersion] = file.ModelVersion.ToString(CultureInfo.InvariantCulture) };
+        return PeftAdapter.Create(path, PairConfig.Of(path, ranks.ToDictionary(r => r.Key, r => (r.Value, (double)r.Value))), tensors, versions);
     }
 
     /// <summary>What graph inputs cannot hold: they add s·B·A to linear layers and nothing else. The scale always goes into B.</summary>
@@ -78,7 +92,9 @@ public static class OnnxLowRank
             Add(pair.A, 1, PeftPart.A, pair.Module);
             Add(pair.B, pair.Scale, PeftPart.B, pair.Module);
         }
-        OnnxAdapter.Write(path, tensors, cancellation: cancellation);
+        OnnxAdapter.Write(path, tensors, Version(AdapterVersion), Version(ModelVersion), cancellation);
+
+        int Version(string key) => int.TryParse(adapter.File.Metadata.GetValueOrDefault(key), CultureInfo.InvariantCulture, out int version) ? version : 1;
 
         void Add(Tensor tensor, double factor, PeftPart part, string module)
         {

@@ -66,6 +66,9 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>Metadata with this prefix says something of the adapter that no field of the configuration does; it goes along where a format has metadata.</summary>
     public const string MetadataPrefix = "adapter.lora.";
 
+    /// <summary>Metadata that says who wrote the container: each format has its own word there.</summary>
+    internal const string FormatKey = "format";
+
     private const string Prefix = "base_model.model.";
 
     // Longer endings stand before those that they end with; the first spelling of a part is the one that is written.
@@ -94,7 +97,7 @@ public sealed class PeftAdapter : IDisposable
     ];
 
     // What PEFT puts into its tensor files.
-    private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
+    private static readonly Dictionary<string, string> s_metadata = new() { [FormatKey] = "pt" };
 
     private readonly IDisposable _owner;
 
@@ -131,6 +134,9 @@ public sealed class PeftAdapter : IDisposable
 
     /// <summary>The format that it was read from; null for one that was made in memory.</summary>
     public AdapterFileFormat? Format { get; internal set; }
+
+    /// <summary>What its file says that is read by no one: names of settings and keys. No number depends on it.</summary>
+    public IReadOnlyList<string> Unread { get; internal set; } = [];
 
     /// <summary>
     /// The GGUF architecture in whose row order B stands, where it was read from GGUF and the base was not known; null: in the checkpoint's order. <see cref="GgufRows.ToCheckpoint(PeftAdapter, string, Func{string, int})"/>
@@ -210,7 +216,8 @@ public sealed class PeftAdapter : IDisposable
     /// <param name="path">What messages call it.</param>
     /// <param name="config">The configuration.</param>
     /// <param name="tensors">Module without prefix, part, value.</param>
-    public static PeftAdapter Create(string path, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors)
+    /// <param name="metadata">Free texts; null: none.</param>
+    public static PeftAdapter Create(string path, PeftConfig config, IEnumerable<(string Module, PeftPart Part, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         Dictionary<string, Tensor> named = [];
         FaultList faults = new(path);
@@ -218,17 +225,17 @@ public sealed class PeftAdapter : IDisposable
             if (!named.TryAdd(tensor.Name, tensor))
                 faults.Add($"{tensor.Name}: is there twice");
         faults.ThrowIfAny();
-        return From(path, config, new TensorFile(path, named, s_metadata, []));
+        return From(path, config, new TensorFile(path, named, metadata ?? s_metadata, []));
     }
 
     /// <summary>The same tensors under another configuration. They stay this adapter's: of the two, one is disposed.</summary>
-    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder, WidthFault = WidthFault };
+    public PeftAdapter With(PeftConfig config) => new(FilePath, config, PeftConfigWriter.ToJson(config), File, new(Modules.ToDictionary(), StringComparer.Ordinal), _owner) { Header = Header, Format = Format, RowOrder = RowOrder, WidthFault = WidthFault, Unread = Unread };
 
     /// <summary>Other tensors under the same names, in the checkpoint's row order, under the same configuration or <paramref name="config"/>. Of the two, one is disposed.</summary>
     public PeftAdapter WithTensors(IReadOnlyDictionary<string, Tensor> tensors, PeftConfig? config = null)
     {
         PeftAdapter other = Assemble(FilePath, config ?? Config, config is null ? ConfigJson : PeftConfigWriter.ToJson(config), new(FilePath, tensors, File.Metadata, []), _owner, Header);
-        (other.Format, other.WidthFault) = (Format, WidthFault);
+        (other.Format, other.WidthFault, other.Unread) = (Format, WidthFault, Unread);
         return other;
     }
 
@@ -301,9 +308,10 @@ public sealed class PeftAdapter : IDisposable
         }, Tensors.Values.OrderBy(t => t.Name, StringComparer.Ordinal), cancellation);
     }
 
-    private IReadOnlyDictionary<string, string> WrittenMetadata => File.Metadata.Keys.Any(k => k.StartsWith(MetadataPrefix, StringComparison.Ordinal))
-        ? new Dictionary<string, string>(s_metadata.Concat(File.Metadata.Where(m => m.Key.StartsWith(MetadataPrefix, StringComparison.Ordinal))))
-        : s_metadata;
+    private IReadOnlyDictionary<string, string> WrittenMetadata => File.Metadata.Keys.All(k => k == FormatKey) ? s_metadata : WithFormat("pt");
+
+    /// <summary>The file's free texts as another container of the same kind keeps them.</summary>
+    internal Dictionary<string, string> WithFormat(string format) => new(File.Metadata.Where(m => m.Key != FormatKey).Append(new(FormatKey, format)), StringComparer.Ordinal);
 
     private void RequireCheckpointOrder()
     {

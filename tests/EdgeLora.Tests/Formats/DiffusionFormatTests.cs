@@ -207,12 +207,14 @@ public sealed class DiffusionFormatTests : IDisposable
     }
 
     [Theory]
-    [InlineData("kohya", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
-    [InlineData("diffusers", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
-    [InlineData("cloneofsimo", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
-    public void A_language_model_s_adapter_has_no_name_in_them(string format, string reason)
+    [InlineData("llama-qv", "kohya", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
+    [InlineData("llama-qv", "diffusers", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
+    [InlineData("llama-qv", "cloneofsimo", "model.layers.0.self_attn.q_proj: is no module of a diffusion pipeline")]
+    [InlineData("gpt2-attn", "diffusers", "transformer.h.0.attn.c_attn: is no module of a diffusion pipeline")]
+    [InlineData("gpt2-attn", "diffusers_metadata", "transformer.h.0.attn.c_attn: is no module of a diffusion pipeline")]
+    public void A_language_model_s_adapter_has_no_name_in_them(string adapter, string format, string reason)
     {
-        string folder = SharedFolder.Require("fixtures/peft/llama-qv");
+        string folder = SharedFolder.Require("fixtures/peft/" + adapter);
         Assert.Contains(reason, Assert.Throws<ModelFileException>(() => DiffusionFiles.Convert(folder, At("no.safetensors"), format)).Message);
     }
 

@@ -19,19 +19,7 @@ internal static class AdapterConversion
         if (AdapterFormats.Find(request.Source) is not { } from || from is LoralibFormat && request.To is null && request.TargetHas(".safetensors"))
             return null;
         AdapterFileFormat to = Target(request);
-        AdapterOptions options = new()
-        {
-            Alpha = request.Alpha,
-            Base = request.Base is { } path && !DiffusionBase.IsOne(path) ? BaseOf(path) : null,
-            Modules = request.Base is { } diffusion && DiffusionBase.IsOne(diffusion) ? DiffusionBase.Modules(diffusion) : null,
-            WithoutEmbeddings = request.WithoutEmbeddings,
-            EnabledParts = request.EnableLora is { } parts ? PartsOf(parts) : null,
-            Type = TypeOf(request.Type),
-            Fold = request.Fold,
-            Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
-        };
-        if (request.Alpha is { } alpha && !double.IsFinite(alpha))
-            throw new UsageException($"--alpha {alpha}: expected a finite number");
+        AdapterOptions options = OptionsOf(request);
         if (request.Rank is < 1)
             throw new UsageException($"--rank {request.Rank}: expected 1 or more");
         using PeftAdapter source = AdapterFormats.Read(request.Source, options);
@@ -55,16 +43,34 @@ internal static class AdapterConversion
         return FusedExperts.Split(adapter, BaseLayers.Of(model ?? throw new UsageException("--split-experts: the base's layers name the pairs: give it (--base)")));
     }
 
+    /// <summary>What the options say that a format may have to know. Throws <see cref="UsageException"/> for an option that says nothing.</summary>
+    public static AdapterOptions OptionsOf(ConvertRequest request) => request.Alpha is { } alpha && !double.IsFinite(alpha) ? throw new UsageException($"--alpha {alpha}: expected a finite number") : new()
+    {
+        Alpha = request.Alpha,
+        Base = request.Base is { } path && !DiffusionBase.IsOne(path) ? BaseOf(path) : null,
+        Modules = request.Base is { } diffusion && DiffusionBase.IsOne(diffusion) ? DiffusionBase.Modules(diffusion) : null,
+        WithoutEmbeddings = request.WithoutEmbeddings,
+        EnabledParts = request.EnableLora is { } parts ? PartsOf(parts) : null,
+        Type = TypeOf(request.Type),
+        Fold = request.Fold,
+        Name = Path.GetFileNameWithoutExtension(Path.GetFullPath(Path.TrimEndingDirectorySeparator(request.Source))),
+    };
+
+    /// <summary>The folder of an adapter that <paramref name="file"/> is the tensors of; null where it is none's.</summary>
+    public static string? FolderOf(string file) => File.Exists(file) && AdapterFormats.Find(file) is null && Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder
+        && AdapterFormats.Find(folder) is { } format && format.FilesOf(folder).Contains(Path.GetFileName(file)) ? folder : null;
+
     private static ConvertResult Describe(PeftAdapter adapter, AdapterFileFormat from, AdapterFileFormat to, AdapterVerdict verdict, RankTruncation? truncation)
     {
         string what = $"an adapter as {to.Title}{(verdict.Folds.Count > 0 ? ", scales folded into B" : "")}";
-        List<(string, object)> facts = [("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", verdict.Notes)];
+        IReadOnlyList<string> notes = [.. verdict.Notes, .. to.LeftBehind(adapter)];
+        List<(string, object)> facts = [("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", notes)];
         if (truncation is { } cut)
         {
             what += string.Create(CultureInfo.InvariantCulture, $", {cut.Truncated} pairs of a lower rank: {cut.Error:p2} of the change is lost{(cut.Truncated > 0 ? $", at most {cut.WorstError:p2} of one ({cut.WorstModule})" : "")}");
             facts.AddRange([("truncated", (long)cut.Truncated), ("truncationError", cut.Error), ("worstModule", cut.WorstModule), ("worstError", cut.WorstError)]);
         }
-        return new(string.Join("; ", [what, .. verdict.Notes]), facts);
+        return new(string.Join("; ", [what, .. notes]), facts);
     }
 
     /// <summary>The format to write. Throws <see cref="UsageException"/> where neither --to nor the extension tells it.</summary>

@@ -13,12 +13,29 @@ internal static class DiffusionBase
     {
         if (File.Exists(path))
             return path.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) || path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase);
+        return ClassOf(path) is not null;
+    }
+
+    /// <summary>What the config of a diffusers model, a CLIP text model or a T5 encoder calls it: UNet2DConditionModel, clip_text_model; null for any other folder.</summary>
+    public static string? ClassOf(string path)
+    {
         string config = Path.Combine(path, "config.json");
         if (!File.Exists(config))
-            return false;
-        using JsonDocument document = SafeJson.ReadFile(config, allowDuplicates: true);
-        return document.RootElement.ValueKind == JsonValueKind.Object && (document.RootElement.TryGetProperty("_class_name", out _)
-            || document.RootElement.TryGetProperty("model_type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.GetString() is "clip_text_model" or "t5" or "t5_encoder");
+            return null;
+        try
+        {
+            using JsonDocument document = SafeJson.ReadFile(config, allowDuplicates: true);
+            if (document.RootElement.ValueKind != JsonValueKind.Object)
+                return null;
+            if (document.RootElement.TryGetProperty("_class_name", out JsonElement name) && name.ValueKind == JsonValueKind.String)
+                return name.GetString();
+            return document.RootElement.TryGetProperty("model_type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.GetString() is "clip_text_model" or "t5" or "t5_encoder" ? type.GetString() : null;
+        }
+        catch (ModelFileException)
+        {
+            // Its own reader says what is wrong with it.
+            return null;
+        }
     }
 
     /// <summary>Names of the modules that have a weight. Throws <see cref="ModelFileException"/> where there are none.</summary>

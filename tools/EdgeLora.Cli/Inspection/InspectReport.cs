@@ -28,7 +28,7 @@ internal sealed class InspectReport(string path)
     /// <summary>The tensors.</summary>
     public List<TensorLine> Tensors { get; } = [];
 
-    /// <summary>What becomes of an adapter in every format that is written.</summary>
+    /// <summary>What becomes of an adapter or a model in every format that is written.</summary>
     public List<ConversionLine> Conversions { get; } = [];
 
     /// <summary>Why a reader refuses it; empty when it is sound.</summary>
@@ -104,11 +104,15 @@ internal sealed class InspectReport(string path)
     // An adapter's tensors are summed up by its facts; where it was refused they tell what is there.
     private void WriteTensors(TextWriter output)
     {
-        if (Conversions.Count > 0)
+        if (Kind == "adapter" && Conversions.Count > 0)
             return;
-        int width = Tensors.Count == 0 ? 0 : Math.Min(90, Tensors.Max(t => t.Name.Length));
-        foreach (TensorLine tensor in Tensors)
+        // All in one screen: what facts and conversions leave of it.
+        const int Screen = 40, Least = 6;
+        int most = Math.Max(Least, Screen - Facts.Count - Conversions.Count), shown = Tensors.Count <= most + 1 ? Tensors.Count : most, width = shown == 0 ? 0 : Math.Min(90, Tensors.Take(shown).Max(t => t.Name.Length));
+        foreach (TensorLine tensor in Tensors.Take(shown))
             output.WriteLine($"  {tensor.Name.PadRight(width)}  {tensor.Type,-5} {tensor.Shape}");
+        if (shown < Tensors.Count)
+            output.WriteLine(FormattableString.Invariant($"  and {Tensors.Count - shown} more tensors: --json has all"));
     }
 
     private static string Shortened(IReadOnlyList<string> list)

@@ -10,16 +10,17 @@ namespace EdgeLora.Cli.Inspection;
 /// <summary>Finds out what a file or folder is by reading it as its reader would.</summary>
 internal static class Inspector
 {
-    /// <summary>Inspects a path; an adapter also against the model at <paramref name="model"/>, where it is given.</summary>
-    public static InspectReport Inspect(string path, string? model)
+    /// <summary>Inspects the request's source; an adapter also against its base, where one is given.</summary>
+    public static InspectReport Inspect(ConvertRequest request)
     {
+        string path = request.Source;
         InspectReport report = new(path);
         try
         {
             if (Directory.Exists(path))
-                Folder(report, path, model);
+                Folder(report, path, request);
             else if (File.Exists(path))
-                OneFile(report, path, model);
+                OneFile(report, path, request);
             else
                 report.Faults.Add("no such file or folder");
         }
@@ -34,40 +35,48 @@ internal static class Inspector
         return report;
     }
 
-    private static void Folder(InspectReport report, string path, string? model)
+    private static void Folder(InspectReport report, string path, ConvertRequest request)
     {
         if (AdapterFormats.Find(path) is { } format)
-            Adapter(report, path, model, format);
+            Adapter(report, path, request, format);
         else if (AdapterTree.IsAdapter(path))
-            Adapter(report, path, model, AdapterFormats.Peft);
+            Adapter(report, path, request, AdapterFormats.Peft);
+        else if (DiffusionBase.ClassOf(path) is { } diffusion)
+            ModelReport.DescribeDiffusion(report, path, diffusion);
         else if (File.Exists(Path.Combine(path, "config.json")))
-            Model(report, path, "Hugging Face folder");
+            ModelReport.Describe(report, path, "Hugging Face folder");
         else if (new[] { Path.Combine("base", "config.json"), "base.gguf", "base.json" }.Any(f => File.Exists(Path.Combine(path, f))))
             Tree(report, path);
         else if (File.Exists(Path.Combine(path, "model.safetensors.index.json")))
-            OneFile(report, Path.Combine(path, "model.safetensors.index.json"), model);
+            OneFile(report, Path.Combine(path, "model.safetensors.index.json"), request);
         else if (File.Exists(Path.Combine(path, "model.safetensors")))
-            OneFile(report, Path.Combine(path, "model.safetensors"), model);
+            OneFile(report, Path.Combine(path, "model.safetensors"), request);
         else
             Tokens(report, path);
     }
 
-    private static void OneFile(InspectReport report, string path, string? model)
+    private static void OneFile(InspectReport report, string path, ConvertRequest request)
     {
         string name = Path.GetFileName(path).ToLowerInvariant(), extension = Path.GetExtension(name);
         report.Bytes = new FileInfo(path).Length;
-        if (extension == OnnxAdapter.Extension)
-            Onnx(report, path);
+        if (extension == OnnxAdapter.Extension && !Onnx(report, path))
+            return;
+        if (AdapterConversion.FolderOf(path) is { } folder)
+            report.Facts.Add(("note", $"holds the tensors of an adapter's folder: inspect {folder} to see the adapter"));
         if (AdapterFormats.Find(path) is { } format)
-            Adapter(report, path, model, format);
+            Adapter(report, path, request, format);
         else if (extension == ".gguf")
             Gguf(report, path);
         else if (extension == ".safetensors" || name.EndsWith(".safetensors.index.json", StringComparison.Ordinal))
             Tensors(report, "safetensors", Safetensors.Open(path));
+        else if (extension == ".bin" && ModelReport.IsLlama2c(path))
+            ModelReport.DescribeLlama2c(report, path);
         else if (extension is ".bin" or ".pt" or ".pth" or ".ckpt" or ".pkl")
             Tensors(report, "torch pickle in a zip", TorchPickle.Open(path));
-        else if (name == "adapter_config.json")
-            Config(report, PeftConfigReader.Parse(path, SafeJson.ReadBytes(path)));
+        else if (name == PeftConfigReader.FileName)
+            AdapterConfig(report, path, request);
+        else if (name == "config.json" && DiffusionBase.ClassOf(Path.GetDirectoryName(Path.GetFullPath(path))!) is { } diffusion)
+            (report.Kind, report.Format) = ("config", "diffusers, " + diffusion);
         else if (name == "tokenizer.json" || extension is ".model" or ".tiktoken" or ".txt" || name == "vocab.json")
             Tokens(report, path);
         else if (extension == ".json")
@@ -88,7 +97,7 @@ internal static class Inspector
         }
     }
 
-    private static void Adapter(InspectReport report, string path, string? model, AdapterFileFormat format)
+    private static void Adapter(InspectReport report, string path, ConvertRequest request, AdapterFileFormat format)
     {
         report.Kind = "adapter";
         report.Format = ContainerOf(format);
@@ -96,10 +105,12 @@ internal static class Inspector
             foreach ((string key, object value) in Texts(file))
                 report.Facts.Add(("metadata." + key, value));
         // alpha of a loralib file is outside it: whatever it is, the file is what it is.
-        AdapterOptions options = new() { Alpha = format is LoralibFormat ? 1 : null, Base = model is not null && format is not LoralibFormat ? AdapterConversion.BaseOf(model) : null };
+        AdapterOptions told = AdapterConversion.OptionsOf(request);
+        bool knowsScale = format is not LoralibFormat || told.Alpha is not null;
+        AdapterOptions options = knowsScale ? told : told with { Alpha = 1 };
         using (PeftAdapter adapter = AdapterFormats.Read(path, options))
         {
-            Config(report, adapter.Config, format is not LoralibFormat);
+            Config(report, adapter.Config, knowsScale);
             report.Kind = "adapter";
             report.Tensors.Clear();
             report.Take([.. adapter.Tensors.Values]);
@@ -109,10 +120,10 @@ internal static class Inspector
                 report.Facts.Add(("parentFingerprint", header.ParentFingerprint));
                 report.Facts.Add(("baseFingerprint", header.BaseFingerprint));
             }
-            AdapterReport.Describe(report, adapter, options);
+            AdapterReport.Describe(report, adapter, knowsScale ? options : options with { Alpha = null }, knowsScale);
         }
-        if (model is not null && format is not LoralibFormat)
-            Fit(report, path, model);
+        if (request.Base is { } model && options.Base is not null)
+            Fit(report, path, model, format, options);
     }
 
     private static string ContainerOf(AdapterFileFormat format) => format switch
@@ -125,7 +136,7 @@ internal static class Inspector
     };
 
     // Any tensors may be in it; low-rank pairs make it an adapter.
-    private static void Onnx(InspectReport report, string path)
+    private static bool Onnx(InspectReport report, string path)
     {
         using OnnxAdapter file = OnnxAdapter.Read(path);
         report.Kind = "tensors";
@@ -133,35 +144,41 @@ internal static class Inspector
         report.Take([.. file.File.Tensors.Values]);
         report.Facts.Add(("adapterVersion", file.AdapterVersion));
         report.Facts.Add(("modelVersion", file.ModelVersion));
+        if (file.File.Tensors.Keys.Any(OnnxLowRank.IsPart))
+            return true;
+        report.Facts.Add(("note", "no tensor's name ends as A or B of a low-rank pair does (MODULE.lora_A.MatMul.weight): any inputs of a graph, which convert to nothing"));
+        return false;
     }
 
-    private static void Fit(InspectReport report, string path, string model)
+    private static void Fit(InspectReport report, string path, string model, AdapterFileFormat format, AdapterOptions options)
     {
-        if (ClassifierHost.Classifies(model, [path]))
+        // A loralib file is no node: its head is not mounted.
+        string[] heads = format is LoralibFormat ? [] : [path];
+        if (ClassifierHost.Classifies(model, heads))
         {
             // A base without a classifier takes the adapter's number of classes.
-            using ClassifierHost classifier = ClassifierHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = EdgeHost.IsTree(model) ? [] : [path] });
-            Fit(report, path, classifier.Model.Sites);
+            using ClassifierHost classifier = ClassifierHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = EdgeHost.IsTree(model) ? [] : heads });
+            Fit(report, path, classifier.Model.Sites, options);
             return;
         }
         using EdgeHost host = EdgeHost.Open(model, new EdgeHostOptions { Device = "reference", Adapters = [] });
-        if (PeftAdapter.LayerReplication(path) is { } layers)
+        if (format is not LoralibFormat && PeftAdapter.LayerReplication(path) is { } layers)
         {
             using ReferenceBackend backend = new();
             using DecoderModel stacked = DecoderModel.Load(BaseCheckpoint.Open(host.Model.Checkpoint.Path), backend, layers);
-            Fit(report, path, stacked.Sites);
+            Fit(report, path, stacked.Sites, options);
         }
         else
         {
-            Fit(report, path, host.Model.Sites);
+            Fit(report, path, host.Model.Sites, options);
         }
     }
 
-    private static void Fit(InspectReport report, string path, SiteCatalog sites)
+    private static void Fit(InspectReport report, string path, SiteCatalog sites, AdapterOptions options)
     {
         try
         {
-            using LoraAdapter fitted = LoraAdapter.Load(path, "adapter", sites);
+            using LoraAdapter fitted = LoraAdapter.Fit(AdapterFormats.Read(path, options), sites, "adapter");
             report.Facts.Add(("form", fitted.Form));
             report.Facts.Add(("minRank", fitted.MinRank));
             report.Facts.Add(("maxRank", fitted.MaxRank));
@@ -195,9 +212,24 @@ internal static class Inspector
         if (tokenizer)
             Tokens(report, path);
         else if (adapter)
-            Config(report, PeftConfigReader.Parse(path, SafeJson.ReadBytes(path)));
+            Config(report, PeftFormat.Parse(path, SafeJson.ReadBytes(path)).Config);
         else
             Config(report, path);
+    }
+
+    // What it means stands in its folder: the format, and with that the meaning of its fields.
+    private static void AdapterConfig(InspectReport report, string path, ConvertRequest request)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (AdapterFormats.Find(folder) is { } format && format.FilesOf(folder).Count > 1)
+        {
+            Adapter(report, folder, request, format);
+            return;
+        }
+        (PeftConfig config, string? method) = PeftFormat.Parse(path, SafeJson.ReadBytes(path));
+        Config(report, config);
+        if (method is not null)
+            report.Facts.Add(("readFrom", method));
     }
 
     private static void Config(InspectReport report, PeftConfig config, bool hasAlpha = true)
@@ -229,7 +261,8 @@ internal static class Inspector
         report.Kind = "config";
         report.Format = "Hugging Face";
         HfConfig config = HfConfig.Read(path);
-        config.ValidateDecoder();
+        if (!EncoderRegistry.Knows(config))
+            config.ValidateDecoder();
         report.Facts.Add(("modelType", config.ModelType));
         foreach (string field in config.Fields.Where(f => f.EndsWith("_size", StringComparison.Ordinal) || f.StartsWith("num_", StringComparison.Ordinal)))
             if (config.TryGetInt(field, 0, int.MaxValue, out int value))
@@ -238,7 +271,7 @@ internal static class Inspector
 
     private static void Gguf(InspectReport report, string path)
     {
-        bool adapter;
+        bool adapter, vocabulary;
         using (GgufFile file = GgufFile.Open(path))
         {
             report.Format = $"GGUF v{file.Version}";
@@ -247,47 +280,20 @@ internal static class Inspector
             adapter = file.GetString("general.type", "model") == "adapter";
             // Vocabulary-only and bare tensor files may lack it; where it is there, it is a name.
             file.GetString("general.architecture", "");
-            report.Kind = adapter ? "adapter" : file.Contains("token_embd.weight") ? "model" : "tensors";
+            vocabulary = file.Metadata.ContainsKey("tokenizer.ggml.tokens") && !file.TensorInfos.Any(t => t.Name.StartsWith("blk.", StringComparison.Ordinal));
+            report.Kind = adapter ? "adapter" : !vocabulary && file.Contains("token_embd.weight") ? "model" : "tensors";
             foreach ((string key, object value) in Texts(file))
                 report.Facts.Add(("metadata." + key, value));
         }
         if (report.Kind == "model")
-            Model(report, path, report.Format);
+            ModelReport.Describe(report, path, report.Format);
+        else if (vocabulary)
+            Tokens(report, path);
     }
 
     private static IEnumerable<(string Key, object Value)> Texts(GgufFile? file) => file is null ? []
         : file.Metadata.Where(m => m.Value is string or bool or byte or sbyte or short or ushort or int or uint or long or ulong or float or double)
             .Select(m => (m.Key, m.Value is float or double ? Convert.ToDouble(m.Value) : m.Value is byte or sbyte or short or ushort or int or uint or long ? Convert.ToInt64(m.Value) : m.Value));
-
-    private static void Model(InspectReport report, string path, string format)
-    {
-        report.Kind = "model";
-        report.Format = format;
-        using ReferenceBackend backend = new();
-        BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
-        if (report.Tensors.Count == 0)
-            report.Take([.. checkpoint.Weights.Tensors.Values]);
-        if (checkpoint.Quantization is { } quantization)
-        {
-            report.Facts.Add(("quantization", quantization.Method));
-            report.Facts.Add(("quantizedModules", quantization.Modules));
-            report.Facts.AddRange(quantization.Facts);
-        }
-        if (ClassifierHost.Classifies(path, []))
-        {
-            report.Fingerprint = Fingerprint.Of(checkpoint.Weights);
-            using IClassifier classifier = ClassifierHost.Load(checkpoint, backend);
-            ModelConfig numbers = classifier.Config;
-            report.Facts.AddRange([("modelType", numbers.ModelType), ("layers", numbers.Layers), ("hidden", numbers.HiddenSize), ("heads", numbers.Heads), ("feedForward", numbers.FeedForward), ("vocabulary", numbers.Vocabulary),
-                ("context", numbers.ContextLength), ("labels", classifier.Labels), ("missingHead", classifier.MissingHead), ("sites", classifier.Sites.Sites.Count)]);
-            return;
-        }
-        using DecoderModel model = DecoderModel.Load(checkpoint, backend);
-        ModelConfig config = model.Config;
-        report.Fingerprint = model.BaseFingerprint;
-        report.Facts.AddRange([("modelType", config.ModelType), ("layers", config.Layers), ("hidden", config.HiddenSize), ("heads", config.Heads), ("kvHeads", config.KvHeads),
-            ("headSize", config.HeadSize), ("feedForward", config.FeedForward), ("vocabulary", config.Vocabulary), ("context", config.ContextLength), ("tiedHead", config.TiedHead), ("sites", model.Sites.Sites.Count)]);
-    }
 
     private static void Tree(InspectReport report, string path)
     {

@@ -79,6 +79,8 @@ internal static class ConvertVerb
             throw new FileNotFoundException($"{request.Source}: no such file or folder");
         if (new[] { "base", "base.gguf", "base.json" }.Any(n => Path.Exists(Path.Combine(request.Source, n))) && !File.Exists(Path.Combine(request.Source, "config.json")))
             throw new UsageException($"{request.Source}: is a tree; convert takes one adapter or model of it, and 'edgelora merge {request.Source} --at <node> -o {request.Target}' writes a node as a model");
+        if (AdapterConversion.FolderOf(request.Source) is { } folder && !request.TargetHas(".safetensors"))
+            throw new UsageException($"{request.Source}: holds the tensors of an adapter's folder; convert the folder: {folder}");
         return AdapterConversion.Run(request, cancellation) ?? ModelConversion.Run(request, cancellation)
             ?? throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}) a model folder, a .gguf or a .bin");
     }

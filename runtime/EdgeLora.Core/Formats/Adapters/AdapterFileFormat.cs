@@ -41,6 +41,15 @@ public abstract class AdapterFileFormat
     /// <summary>What would happen to <paramref name="adapter"/> in this format: nothing, rounding, or refusal; each with its reason.</summary>
     public abstract AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options);
 
+    /// <summary>What of <see cref="AdapterTexts"/> files of this format hold.</summary>
+    public virtual AdapterTexts Texts => AdapterTexts.None;
+
+    /// <summary>Names what <paramref name="adapter"/> says that has no place in this format and that no number depends on: one note, or none.</summary>
+    public IReadOnlyList<string> LeftBehind(PeftAdapter adapter) => AdapterRemainder.Of(adapter, Texts, KeepsText);
+
+    /// <summary>Whether a free text of this name has a place, where not all have.</summary>
+    protected virtual bool KeepsText(string key) => false;
+
     /// <summary>Writes an adapter that <see cref="Judge"/> lets pass. Throws <see cref="ModelFileException"/> naming everything that this format cannot hold. Nothing half-written stays.</summary>
     /// <param name="adapter">What is written.</param>
     /// <param name="path">A file, or a folder that is there and empty.</param>

@@ -29,6 +29,9 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
     public override string Extension => ".safetensors";
 
     /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.Metadata;
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => SafetensorsPeek.Header(path, h => SafetensorsPeek.Has(h, "\"unet:0:"u8) || SafetensorsPeek.Has(h, "\"text_encoder:0:"u8));
 
     /// <inheritdoc/>
@@ -61,7 +64,7 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
             foreach ((string component, SortedDictionary<int, (Tensor? Up, Tensor? Down)> list) in lists)
                 if (list.Count > 0)
                     Add(sites, component, list, file, faults);
-            return sites.ToAdapter(file, new Dictionary<string, string>());
+            return sites.ToAdapter(file, file.Metadata.Where(m => KohyaFormat.IsKept(m.Key) && m.Value != Embedding && !IsOwn(m.Key)).ToDictionary());
         }
         catch
         {
@@ -76,7 +79,7 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
         List<string> refusals = [], folds = [];
         List<DiffusionPair> pairs = DiffusionPair.Of(adapter, AdapterTraits.None, Title, refusals);
         foreach (DiffusionPair pair in pairs)
-            if (!ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, options)))
+            if (!ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, pair.Scale, options)))
                 folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title}"));
         _ = Plan(pairs, refusals);
         return new(folds, refusals);
@@ -87,7 +90,7 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
     {
         Judge(adapter, options).Demand(adapter.FilePath, options.Fold);
         List<Tensor> tensors = [];
-        Dictionary<string, string> metadata = [];
+        Dictionary<string, string> metadata = adapter.File.Metadata.Where(m => KohyaFormat.IsKept(m.Key)).ToDictionary();
         foreach ((string component, string[] classes, List<DiffusionPair> pairs) in Plan(DiffusionPair.Of(adapter, AdapterTraits.None, Title, []), []))
         {
             metadata[component] = $"[{string.Join(", ", classes.Select(c => $"\"{c}\""))}]";
@@ -102,13 +105,16 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
 
         void Put(string name, Tensor tensor, double scale)
         {
-            DType type = TypeOf(tensor, options);
+            DType type = TypeOf(tensor, scale, options);
             ScaleFold.Require(tensor, scale, type, name, adapter.FilePath);
             tensors.Add(new(name, type, tensor.Shape, new ComputedStorage(type.Bytes(tensor.Shape.Elements), () => ScaleFold.Apply(tensor, scale, type))));
         }
     }
 
-    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    // unet, unet:0:rank
+    private static bool IsOwn(string key) => Array.Exists(s_components, c => key == c || key.StartsWith(c + ":", StringComparison.Ordinal));
+
+    private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     private static void Add(DiffusionSites sites, string component, SortedDictionary<int, (Tensor? Up, Tensor? Down)> list, TensorFile file, FaultList faults)
     {

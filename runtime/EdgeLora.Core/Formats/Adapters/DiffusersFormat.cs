@@ -18,7 +18,10 @@ namespace EdgeLora.Core;
 /// <param name="metadata">Whether alphas are written as metadata (read from diffusers 0.34 on) rather than multiplied into B.</param>
 public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
 {
-    private const string MetadataKey = "lora_adapter_metadata", FileName = "pytorch_lora_weights.safetensors", Format = "format";
+    /// <summary>PEFT's configuration of each component.</summary>
+    internal const string MetadataKey = "lora_adapter_metadata";
+
+    private const string FileName = "pytorch_lora_weights.safetensors";
 
     private static readonly (string Ending, PeftPart Part)[] s_endings =
     [
@@ -40,6 +43,9 @@ public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
 
     /// <inheritdoc/>
     public override string Extension => ".safetensors";
+
+    /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.Metadata;
 
     /// <inheritdoc/>
     public override bool Recognizes(string path) => SafetensorsPeek.Header(FileIn(path), h =>
@@ -89,7 +95,7 @@ public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
     {
         List<string> refusals = [], folds = [];
         foreach (DiffusionPair pair in DiffusionPair.Of(adapter, AdapterTraits.Dora | AdapterTraits.LoraBias, Title, refusals))
-            if (!metadata && !ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, options)))
+            if (!metadata && !ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, pair.Scale, options)))
                 folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title} (it has in --to diffusers_metadata)"));
         return new(folds, refusals);
     }
@@ -111,21 +117,21 @@ public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
                 Put($"{pair.Module}.lora_B.bias", bias, metadata ? 1 : pair.Scale);
         }
         Dictionary<string, string> texts = adapter.File.Metadata.Where(m => KohyaFormat.IsKept(m.Key)).ToDictionary();
-        texts[Format] = "pt";
+        texts[PeftAdapter.FormatKey] = "pt";
         if (metadata)
             texts[MetadataKey] = Configuration(adapter, pairs);
         Safetensors.Write(path, tensors, texts, cancellation);
 
         void Put(string name, Tensor tensor, double scale)
         {
-            DType type = TypeOf(tensor, options);
+            DType type = TypeOf(tensor, scale, options);
             ScaleFold.Require(tensor, scale, type, name, adapter.FilePath);
             tensors.Add(type == tensor.Type && scale == 1 ? tensor.View(name, tensor.Shape)
                 : new(name, type, tensor.Shape, new ComputedStorage(type.Bytes(tensor.Shape.Elements), () => ScaleFold.Apply(tensor, scale, type))));
         }
     }
 
-    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     private static string FileIn(string path) => Directory.Exists(path) ? Path.Combine(path, FileName) : path;
 

@@ -13,9 +13,12 @@ internal sealed class DiffusionSites(string path, FaultList faults)
     /// <summary>Parts of a diffusion pipeline that adapters stand on.</summary>
     public static IReadOnlyList<string> Components { get; } = ["unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3"];
 
+    // GPT-2, Falcon and BLOOM call their whole model "transformer" as well.
+    private static readonly string[] s_language = ["transformer.h.", "transformer.wte", "transformer.wpe", "transformer.word_embeddings", "transformer.ln_f"];
+
     /// <summary>The component that a module's name begins with, and the rest; null for a name of no diffusion pipeline.</summary>
     public static (string Component, string Name)? Split(string module) =>
-        module.IndexOf('.') is int at and > 0 && Components.Contains(module[..at]) ? (module[..at], module[(at + 1)..]) : null;
+        module.IndexOf('.') is int at and > 0 && Components.Contains(module[..at]) && !Array.Exists(s_language, l => module.StartsWith(l, StringComparison.Ordinal)) ? (module[..at], module[(at + 1)..]) : null;
 
     /// <summary>Adds s·B·A with s = alpha/R, after its check; <paramref name="label"/> is what the file calls it.</summary>
     public void Add(string label, string module, Tensor a, Tensor b, double alpha, Tensor? magnitude = null, Tensor? bias = null)

@@ -18,6 +18,9 @@ public sealed class EdgeFormat : AdapterFileFormat
     public override string NodeFile => PeftAdapter.EdgeName;
 
     /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.All;
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => HasFile(path);
 
     /// <inheritdoc/>

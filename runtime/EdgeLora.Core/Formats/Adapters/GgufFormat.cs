@@ -72,11 +72,11 @@ public sealed class GgufFormat : AdapterFileFormat
             PeftConfig config = PairConfig.Of(path, ranks.ToDictionary(r => r.Key, r => (r.Value, alpha == 0 ? r.Value : alpha))) with
             {
                 InvocationTokens = ReadTokens(file),
-                FanInFanOut = architecture == "gpt2",
             };
             Dictionary<string, string> texts = ReadTexts(file);
             PeftAdapter adapter = PeftAdapter.From(path, config, new TensorFile(path, tensors, texts, [new TensorFileOwner(file)]));
             adapter.RowOrder = architecture;
+            adapter.Unread = [.. file.Metadata.Keys.Where(k => !texts.ContainsKey(k) && !texts.ContainsKey(k + ListEnd) && k is not (TypeKey or AlphaKey or TokensKey) && !s_own.Contains(k)).Order(StringComparer.Ordinal).Select(k => "metadata " + k)];
             return options.Base is { } model ? GgufRows.ToCheckpoint(adapter, model) : adapter;
         }
         catch
@@ -124,13 +124,16 @@ public sealed class GgufFormat : AdapterFileFormat
 
         Tensor Stored(Tensor tensor, double factor, string label, string name, Func<Tensor, Tensor> lay)
         {
-            DType type = TypeOf(tensor, options);
+            DType type = TypeOf(tensor, factor, options);
             ScaleFold.Require(tensor, factor, type, label, adapter.FilePath);
             bool turned = name == Table + EndA;
             Shape shape = turned ? new(tensor.Shape[1], tensor.Shape[0]) : tensor.Shape;
             return new(name, type, shape, new ComputedStorage(type.Bytes(shape.Elements), () => lay(ScaleFold.Apply(tensor, factor, type))));
         }
     }
+
+    /// <inheritdoc/>
+    protected override bool KeepsText(string key) => key == NameKey || IsText(key);
 
     private AdapterVerdict Plan(PeftAdapter adapter, AdapterOptions options, out List<LowRankPair> pairs, out double alpha, out double[] left)
     {
@@ -145,7 +148,7 @@ public sealed class GgufFormat : AdapterFileFormat
         if (pairs.Count > 0 && !Array.TrueForAll(left, l => l == 1) && pairs.TrueForAll(p => p.Scale == 1))
             (alpha, left) = (0, [.. pairs.Select(_ => 1.0)]);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, options))), Title), refusals);
+        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals);
     }
 
     private void CheckNames(PeftAdapter adapter, List<LowRankPair> pairs, AdapterOptions options, List<string> refusals)
@@ -175,7 +178,7 @@ public sealed class GgufFormat : AdapterFileFormat
 
     private static string? ArchitectureOf(PeftAdapter adapter, AdapterOptions options) => adapter.RowOrder ?? (options.Base is { } model ? GgufNames.ArchitectureOf(model.Config.ModelType) : null);
 
-    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     private static Dictionary<string, Tensor> ReadTensors(GgufFile file, string architecture, out Dictionary<string, int> ranks)
     {

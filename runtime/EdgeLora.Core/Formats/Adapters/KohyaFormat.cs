@@ -11,8 +11,8 @@ namespace EdgeLora.Core;
 /// </summary>
 public sealed class KohyaFormat : AdapterFileFormat
 {
-    // Training's own notes, kept from one file to the next; what describes the network is not where the network became another.
-    private const string Notes = "ss_", Network = "ss_network_", Specification = "modelspec.";
+    // What describes the network is not kept where the network became another, and hashes are of the file that they stand in.
+    private const string Network = "ss_network_", Hash = "sshs_";
 
     private static readonly string[] s_pair = ["lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale"];
 
@@ -31,6 +31,9 @@ public sealed class KohyaFormat : AdapterFileFormat
 
     /// <inheritdoc/>
     public override string Extension => ".safetensors";
+
+    /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.Metadata;
 
     /// <inheritdoc/>
     public override bool Recognizes(string path) =>
@@ -109,7 +112,7 @@ public sealed class KohyaFormat : AdapterFileFormat
     }
 
     /// <summary>What of a file's texts goes along.</summary>
-    internal static bool IsKept(string key) => key.StartsWith(Notes, StringComparison.Ordinal) || key.StartsWith(Specification, StringComparison.Ordinal);
+    internal static bool IsKept(string key) => key is not (PeftAdapter.FormatKey or DiffusersFormat.MetadataKey) && !key.StartsWith(Hash, StringComparison.Ordinal);
 
     private static (Tensor A, Tensor B, double Alpha, Tensor? Magnitude)? Pair(string key, string module, Dictionary<string, Tensor> parts, FaultList faults)
     {

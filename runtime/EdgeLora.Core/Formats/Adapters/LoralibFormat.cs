@@ -29,7 +29,8 @@ public sealed class LoralibFormat : AdapterFileFormat
         try
         {
             using TensorFile file = TorchPickle.Open(path, verify: false);
-            return file.Tensors.Keys.Any(n => n.EndsWith(EndA, StringComparison.Ordinal) || n.EndsWith(EndB, StringComparison.Ordinal));
+            // AdaLoRA's tensors in a PEFT folder's file end so too.
+            return file.Tensors.Keys.Any(n => (n.EndsWith(EndA, StringComparison.Ordinal) || n.EndsWith(EndB, StringComparison.Ordinal)) && !n.StartsWith("base_model.", StringComparison.Ordinal));
         }
         catch (ModelFileException)
         {
@@ -116,7 +117,7 @@ public sealed class LoralibFormat : AdapterFileFormat
 
         void Add(Tensor tensor, double factor, string name)
         {
-            DType type = TypeOf(tensor, options);
+            DType type = TypeOf(tensor, factor, options);
             ScaleFold.Require(tensor, factor, type, name, adapter.FilePath);
             tensors.Add(new(name, type, tensor.Shape, new ComputedStorage(type.Bytes(tensor.Shape.Elements), () => ScaleFold.Apply(tensor, factor, type))));
         }
@@ -134,7 +135,7 @@ public sealed class LoralibFormat : AdapterFileFormat
             refusals.Add("holds no low-rank pair");
         (double alpha, left) = pairs.Count == 0 ? (1, []) : OneAlpha.OverRank(pairs, isSingle: false, options.Alpha);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, options))), Title), refusals)
+        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals)
         {
             Notes = [FormattableString.Invariant($"alpha {alpha:R} is not in {Title}: whoever reads it must be told")],
         };
@@ -189,5 +190,5 @@ public sealed class LoralibFormat : AdapterFileFormat
         return new(b.Name, b.Type, shape, storage);
     }
 
-    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 }

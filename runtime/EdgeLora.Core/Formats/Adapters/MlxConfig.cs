@@ -11,6 +11,14 @@ namespace EdgeLora.Core;
 /// </summary>
 internal sealed record MlxConfig(int Rank, double Scale, double Dropout, int Layers, HashSet<string>? Keys, bool IsDora, bool IsFull)
 {
+    private static readonly string[] s_read = ["fine_tune_type", "use_dora", "lora_parameters", "num_layers", "lora_layers", "model"];
+
+    /// <summary>model: the base's name or folder; null where it is not there.</summary>
+    public string? BaseModel { get; private init; }
+
+    /// <summary>Settings of the training run, which say nothing of the adapter.</summary>
+    public IReadOnlyList<string> Unread { get; private init; } = [];
+
     /// <summary>Reads a folder's. Throws <see cref="ModelFileException"/> with every fault.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="alpha">Scale times rank, where the file leaves it open; else it is not used.</param>
@@ -25,7 +33,11 @@ internal sealed record MlxConfig(int Rank, double Scale, double Dropout, int Lay
             throw new ModelFileException(folder, $"{PeftConfigReader.FileName}: expected an object, found {SafeJson.Kind(document.RootElement.ValueKind)}");
         MlxConfig config = Read(document.RootElement, alpha, faults);
         faults.ThrowIfAny();
-        return config;
+        return config with
+        {
+            BaseModel = document.RootElement.TryGetProperty("model", out JsonElement model) && model.ValueKind == JsonValueKind.String ? model.GetString() : null,
+            Unread = [.. document.RootElement.EnumerateObject().Select(p => p.Name).Where(n => !s_read.Contains(n)).Order(StringComparer.Ordinal)],
+        };
     }
 
     /// <summary>Why mlx-lm would not take the pair of a module, by its keys; null where it would.</summary>
@@ -55,6 +67,8 @@ internal sealed record MlxConfig(int Rank, double Scale, double Dropout, int Lay
         {
             writer.WriteStartObject();
             writer.WriteString("fine_tune_type", adapter.Config.UseDora ? "dora" : "lora");
+            if (adapter.Config.BaseModel is { Length: > 0 } name)
+                writer.WriteString("model", name);
             writer.WriteNumber("num_layers", total > first ? total - first : -1);
             writer.WriteStartObject("lora_parameters");
             writer.WriteNumber("rank", rank);

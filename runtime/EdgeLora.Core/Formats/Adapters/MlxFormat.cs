@@ -8,8 +8,6 @@ public sealed class MlxFormat : AdapterFileFormat
 {
     private const string EndA = ".lora_a", EndB = ".lora_b", EndM = ".m", Prefix = "model.h.", Gpt2 = "transformer.";
 
-    private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "mlx" };
-
     /// <summary>The tensors' file.</summary>
     public const string WeightsName = "adapters.safetensors";
 
@@ -29,6 +27,9 @@ public sealed class MlxFormat : AdapterFileFormat
     public override string ScaleRule(PeftAdapter adapter) => "one factor for all";
 
     /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.BaseModel | AdapterTexts.Dropout | AdapterTexts.Metadata;
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => File.Exists(Path.Combine(path, WeightsName)) && !File.Exists(Path.Combine(path, PeftAdapter.WeightsName)) && !File.Exists(Path.Combine(path, PeftAdapter.BinaryName));
 
     /// <inheritdoc/>
@@ -38,7 +39,9 @@ public sealed class MlxFormat : AdapterFileFormat
         TensorFile file = PeftFormat.Naming(path, WeightsName, () => Safetensors.Open(Path.Combine(path, WeightsName)));
         try
         {
-            return config.IsFull ? ReadFull(path, file) : ReadPairs(path, file, config, options);
+            PeftAdapter adapter = config.IsFull ? ReadFull(path, file, config) : ReadPairs(path, file, config, options);
+            adapter.Unread = config.Unread;
+            return adapter;
         }
         catch
         {
@@ -64,12 +67,12 @@ public sealed class MlxFormat : AdapterFileFormat
             if (adapter.Modules[pair.Module][PeftPart.Magnitude] is { } magnitude)
                 tensors.Add(Stored(magnitude, 1, name + EndM, new(magnitude.Shape.Elements), t => t));
         }
-        Safetensors.Write(Path.Combine(path, WeightsName), tensors.OrderBy(t => t.Name, StringComparer.Ordinal), s_metadata, cancellation);
+        Safetensors.Write(Path.Combine(path, WeightsName), tensors.OrderBy(t => t.Name, StringComparer.Ordinal), adapter.WithFormat("mlx"), cancellation);
         AtomicFile.WriteText(Path.Combine(path, PeftConfigReader.FileName), MlxConfig.Text(adapter, pairs, rank, scale, options.Base));
 
         Tensor Stored(Tensor tensor, double factor, string name, Shape shape, Func<Tensor, Tensor> lay)
         {
-            DType type = TypeOf(tensor, options);
+            DType type = TypeOf(tensor, factor, options);
             ScaleFold.Require(tensor, factor, type, name, adapter.FilePath);
             return new(name, type, shape, new ComputedStorage(type.Bytes(shape.Elements), () => lay(ScaleFold.Apply(tensor, factor, type))));
         }
@@ -95,7 +98,7 @@ public sealed class MlxFormat : AdapterFileFormat
             refusals.Add("holds no low-rank pair");
         (scale, left) = pairs.Count == 0 ? (1, []) : OneAlpha.Plain(pairs);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, options))), Title), refusals);
+        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals);
     }
 
     private static PeftAdapter ReadPairs(string path, TensorFile file, MlxConfig config, AdapterOptions options)
@@ -137,11 +140,11 @@ public sealed class MlxFormat : AdapterFileFormat
             faults.Add("holds no low-rank pair");
         config.CheckLayers(pairs.Keys, faults);
         faults.ThrowIfAny();
-        PeftConfig peft = PairConfig.Of(path, pairs) with { UseDora = config.IsDora, Dropout = config.Dropout, EnsureWeightTying = follows, FanInFanOut = pairs.Keys.Any(m => m.StartsWith(Gpt2, StringComparison.Ordinal)) };
+        PeftConfig peft = PairConfig.Of(path, pairs) with { UseDora = config.IsDora, BaseModel = config.BaseModel, Dropout = config.Dropout, EnsureWeightTying = follows };
         Dictionary<string, Tensor> named = [];
         foreach ((string module, PeftPart part, Tensor value) in tensors)
             named[PeftAdapter.NameOf(peft, module, part)] = value.View(PeftAdapter.NameOf(peft, module, part), value.Shape);
-        return PeftAdapter.From(path, peft, new(path, named, new Dictionary<string, string>(), [new TensorFileOwner(file)]));
+        return PeftAdapter.From(path, peft, new(path, named, file.Metadata, [new TensorFileOwner(file)]));
     }
 
     // A tied head moves along: PEFT's file has its pair too, A and B exchanged and turned.
@@ -162,10 +165,10 @@ public sealed class MlxFormat : AdapterFileFormat
         return false;
     }
 
-    private static PeftAdapter ReadFull(string path, TensorFile file)
+    private static PeftAdapter ReadFull(string path, TensorFile file, MlxConfig given)
     {
         FaultList faults = new(path);
-        PeftConfig config = new() { PeftType = PeftConfig.Partial };
+        PeftConfig config = new() { PeftType = PeftConfig.Partial, BaseModel = given.BaseModel };
         Dictionary<string, Tensor> tensors = [];
         foreach ((string name, Tensor tensor) in file.Tensors)
         {
@@ -181,10 +184,10 @@ public sealed class MlxFormat : AdapterFileFormat
             }
         }
         faults.ThrowIfAny();
-        return PeftAdapter.From(path, config, new(path, tensors, new Dictionary<string, string>(), [new TensorFileOwner(file)]));
+        return PeftAdapter.From(path, config, new(path, tensors, file.Metadata, [new TensorFileOwner(file)]));
     }
 
-    private static DType TypeOf(Tensor tensor, AdapterOptions options) => ScaleFold.TypeOf(tensor, options.Type, DType.F32, DType.F16, DType.BF16);
+    private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     // mlx-lm's GPT-2 calls its model "model", not "transformer".
     private static string FromMlx(string module) => module.StartsWith(Prefix, StringComparison.Ordinal) || module is "model.wte" or "model.wpe" ? Gpt2 + module["model.".Length..] : module;

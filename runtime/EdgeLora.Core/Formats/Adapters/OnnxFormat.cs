@@ -28,6 +28,9 @@ public sealed class OnnxFormat : AdapterFileFormat
     public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options) => OnnxLowRank.Judge(adapter, options.Type);
 
     /// <inheritdoc/>
+    protected override bool KeepsText(string key) => OnnxLowRank.IsVersion(key);
+
+    /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default)
     {
         Judge(adapter, options).Demand(adapter.FilePath, options.Fold);

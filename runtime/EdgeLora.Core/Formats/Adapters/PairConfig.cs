@@ -3,6 +3,8 @@ namespace EdgeLora.Core;
 /// <summary>A configuration for pairs whose ranks and alphas are known by module: the commonest of each stands for all, the others are named by the shortest ends of names that tell them apart.</summary>
 public static class PairConfig
 {
+    private static readonly string[] s_conv1D = [".attn.c_attn", ".attn.c_proj", ".mlp.c_fc", ".mlp.c_proj"];
+
     /// <summary>Makes it. Throws <see cref="ModelFileException"/> for <paramref name="path"/> where a name is none.</summary>
     /// <param name="path">The file, for messages.</param>
     /// <param name="pairs">Rank and alpha of every module.</param>
@@ -12,7 +14,7 @@ public static class PairConfig
         {
             (int rank, PeftPatternValue[] ranks) = Patterns(pairs, p => p.Rank);
             (double alpha, PeftPatternValue[] alphas) = Patterns(pairs, p => p.Alpha);
-            return new() { Rank = rank, Alpha = alpha, RankPattern = ranks, AlphaPattern = alphas, TargetModules = [.. pairs.Keys.Order(StringComparer.Ordinal)] };
+            return new() { Rank = rank, Alpha = alpha, RankPattern = ranks, AlphaPattern = alphas, TargetModules = [.. pairs.Keys.Order(StringComparer.Ordinal)], FanInFanOut = pairs.Keys.Any(IsConv1D) };
         }
         catch (ArgumentException e)
         {
@@ -47,6 +49,9 @@ public static class PairConfig
                 keys[Ends(module).FirstOrDefault(e => ends[e] is not null) ?? "^" + module] = valueOf(pair);
         return (common, [.. keys.Select(k => new PeftPatternValue(PythonPattern.DottedEnd(k.Key.StartsWith('^') ? "^" + PythonPattern.Escape(k.Key[1..]) : PythonPattern.Escape(k.Key)), k.Value.ToDouble(null)))]);
     }
+
+    // GPT-2's layers, whose weights a checkpoint has as [inputs, outputs].
+    private static bool IsConv1D(string module) => module.StartsWith("transformer.h.", StringComparison.Ordinal) && s_conv1D.Any(l => module.EndsWith(l, StringComparison.Ordinal));
 
     // q_proj, self_attn.q_proj, 0.self_attn.q_proj, …
     private static IEnumerable<string> Ends(string module)

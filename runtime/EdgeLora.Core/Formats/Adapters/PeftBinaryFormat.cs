@@ -16,6 +16,9 @@ public sealed class PeftBinaryFormat : AdapterFileFormat
     public override IReadOnlyList<string> Files { get; } = [PeftConfigReader.FileName, PeftAdapter.BinaryName];
 
     /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.BaseModel | AdapterTexts.TaskType | AdapterTexts.Dropout;
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) => File.Exists(Path.Combine(path, PeftAdapter.BinaryName)) && !File.Exists(Path.Combine(path, PeftAdapter.WeightsName));
 
     /// <inheritdoc/>

@@ -24,6 +24,9 @@ public sealed class PeftFormat : AdapterFileFormat
     public override IReadOnlyList<string> FilesOf(string folder) => [.. base.FilesOf(folder).Where(f => f != PeftAdapter.BinaryName || !File.Exists(Path.Combine(folder, PeftAdapter.WeightsName)))];
 
     /// <inheritdoc/>
+    public override AdapterTexts Texts => AdapterTexts.All;
+
+    /// <inheritdoc/>
     public override bool Recognizes(string path) =>
         Directory.Exists(path) && new[] { PeftConfigReader.FileName, PeftAdapter.WeightsName, PeftAdapter.BinaryName }.Any(n => File.Exists(Path.Combine(path, n)));
 
@@ -56,8 +59,17 @@ public sealed class PeftFormat : AdapterFileFormat
         if (!File.Exists(path))
             throw new ModelFileException(folder, $"{PeftConfigReader.FileName} is missing");
         ReadOnlyMemory<byte> utf8 = Naming(folder, PeftConfigReader.FileName, () => SafeJson.ReadBytes(path));
-        (ReadOnlyMemory<byte> translated, PeftMethod? method) = PeftMethods.Translate(folder, utf8);
-        return (PeftConfigReader.Parse(folder, translated), Encoding.UTF8.GetString(utf8.Span), method);
+        (PeftConfig config, PeftMethod? method) = Translated(folder, utf8);
+        return (config, Encoding.UTF8.GetString(utf8.Span), method);
+    }
+
+    /// <summary>A configuration of LoRA, or of a method that is read as a change of the same layers, whose name is given then. Throws <see cref="ModelFileException"/> for <paramref name="path"/>.</summary>
+    public static (PeftConfig Config, string? Method) Parse(string path, ReadOnlyMemory<byte> utf8) => Translated(path, utf8) is var (config, method) ? (config, method?.Name) : default;
+
+    private static (PeftConfig Config, PeftMethod? Method) Translated(string path, ReadOnlyMemory<byte> utf8)
+    {
+        (ReadOnlyMemory<byte> translated, PeftMethod? method) = PeftMethods.Translate(path, utf8);
+        return (PeftConfigReader.Parse(path, translated), method);
     }
 
     /// <summary>Runs <paramref name="open"/>; what it refuses is said of the folder, with the file's name in front.</summary>

@@ -62,6 +62,10 @@ public static class ScaleFold
     /// <summary>The type that a tensor is written as: <paramref name="asked"/>, or its own where the format has it, or F32.</summary>
     public static DType TypeOf(Tensor tensor, DType? asked, params ReadOnlySpan<DType> held) => asked ?? (held.Contains(tensor.Type) ? tensor.Type : DType.F32);
 
+    /// <summary>The same for B times <paramref name="factor"/>: where nothing was asked for and the product rounds, F32, in which it rounds by less than 1e-7.</summary>
+    public static DType TypeOf(Tensor b, double factor, DType? asked, params ReadOnlySpan<DType> held) =>
+        asked is null && TypeOf(b, null, held) is DType own && !IsExact(b, factor, own) ? DType.F32 : TypeOf(b, asked, held);
+
     private static bool IsPowerOfTwo(double factor) => factor != 0 && double.IsFinite(factor) && (BitConverter.DoubleToInt64Bits(factor) & 0xFFFFFFFFFFFFF) == 0;
 
     private static double Rounded(double value, DType type) => type switch

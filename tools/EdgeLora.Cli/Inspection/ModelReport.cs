@@ -1,0 +1,99 @@
+using System.Globalization;
+using EdgeLora.Core;
+using EdgeLora.Models;
+
+namespace EdgeLora.Cli.Inspection;
+
+/// <summary>What a base model is, and what it converts to.</summary>
+internal static class ModelReport
+{
+    /// <summary>Adds a Hugging Face folder or a GGUF file.</summary>
+    public static void Describe(InspectReport report, string path, string format)
+    {
+        report.Kind = "model";
+        report.Format = format;
+        using ReferenceBackend backend = new();
+        BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
+        if (report.Tensors.Count == 0)
+            report.Take([.. checkpoint.Weights.Tensors.Values]);
+        if (checkpoint.Quantization is { } quantization)
+        {
+            report.Facts.Add(("quantization", quantization.Method));
+            report.Facts.Add(("quantizedModules", quantization.Modules));
+            report.Facts.AddRange(quantization.Facts);
+        }
+        AddConversions(report, checkpoint);
+        if (ClassifierHost.Classifies(path, []))
+        {
+            report.Fingerprint = Fingerprint.Of(checkpoint.Weights);
+            using IClassifier classifier = ClassifierHost.Load(checkpoint, backend);
+            ModelConfig numbers = classifier.Config;
+            report.Facts.AddRange([("modelType", numbers.ModelType), ("layers", numbers.Layers), ("hidden", numbers.HiddenSize), ("heads", numbers.Heads), ("feedForward", numbers.FeedForward), ("vocabulary", numbers.Vocabulary),
+                ("context", numbers.ContextLength), ("labels", classifier.Labels), ("missingHead", classifier.MissingHead), ("sites", classifier.Sites.Sites.Count)]);
+            return;
+        }
+        using DecoderModel model = DecoderModel.Load(checkpoint, backend);
+        ModelConfig config = model.Config;
+        report.Fingerprint = model.BaseFingerprint;
+        report.Facts.AddRange([("modelType", config.ModelType), ("layers", config.Layers), ("hidden", config.HiddenSize), ("heads", config.Heads), ("kvHeads", config.KvHeads),
+            ("headSize", config.HeadSize), ("feedForward", config.FeedForward), ("vocabulary", config.Vocabulary), ("context", config.ContextLength), ("tiedHead", config.TiedHead), ("sites", model.Sites.Sites.Count)]);
+    }
+
+    /// <summary>Whether a .bin is a llama2.c checkpoint: the oldest have no magic, their sizes and length tell.</summary>
+    public static bool IsLlama2c(string path)
+    {
+        using (FileStream file = File.OpenRead(path))
+            if (file.ReadByte() == 'P' && file.ReadByte() == 'K')
+                return false;
+        try
+        {
+            using Llama2c checkpoint = Llama2c.Open(path);
+            return true;
+        }
+        catch (ModelFileException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Adds a llama2.c checkpoint.</summary>
+    public static void DescribeLlama2c(InspectReport report, string path)
+    {
+        using Llama2c checkpoint = Llama2c.Open(path);
+        using TensorFile weights = checkpoint.ToTensorFile();
+        report.Kind = "model";
+        report.Format = string.Create(CultureInfo.InvariantCulture, $"llama2.c v{checkpoint.Version}");
+        report.Take([.. weights.Tensors.Values]);
+        report.Facts.AddRange([("layers", checkpoint.Layers), ("hidden", checkpoint.HiddenSize), ("heads", checkpoint.Heads), ("kvHeads", checkpoint.KvHeads), ("feedForward", checkpoint.FeedForward),
+            ("vocabulary", checkpoint.Vocabulary), ("context", checkpoint.ContextLength), ("tiedHead", checkpoint.SharesHead)]);
+        report.Conversions.Add(new("folder", "exact", ["with its tokenizer.bin, found beside it or given as --tokenizer; to run it, convert it first"]));
+    }
+
+    /// <summary>Adds a model of a diffusion pipeline, which is a base for adapters' names only.</summary>
+    public static void DescribeDiffusion(InspectReport report, string path, string name)
+    {
+        report.Kind = "diffusion model";
+        report.Format = "diffusers";
+        report.Facts.Add(("class", name));
+        using (TensorFile weights = Safetensors.Open(path))
+            report.Take([.. weights.Tensors.Values]);
+        report.Facts.Add(("note", "no diffusion model runs here; it is a --base of adapters, for its modules' names"));
+    }
+
+    private static void AddConversions(InspectReport report, BaseCheckpoint checkpoint)
+    {
+        void Add(string format, Func<IReadOnlyList<string>> plan)
+        {
+            try
+            {
+                report.Conversions.Add(new(format, "exact", plan()));
+            }
+            catch (Exception e) when (e is ModelFileException or NotSupportedException)
+            {
+                report.Conversions.Add(new(format, "refused", e is ModelFileException fault ? fault.Faults : [e.Message]));
+            }
+        }
+        Add("gguf", () => GgufModel.Of(checkpoint, new()).Notes);
+        Add("folder", () => HuggingFaceModel.Of(checkpoint, null).Tensors.Any(t => t.Type != t.Source.Type) ? ["quantised weights become F32, which holds them exactly"] : []);
+    }
+}
