@@ -144,9 +144,21 @@ internal static class Inspector
         report.Take([.. file.File.Tensors.Values]);
         report.Facts.Add(("adapterVersion", file.AdapterVersion));
         report.Facts.Add(("modelVersion", file.ModelVersion));
+        IReadOnlyList<string> faults = ["no tensor's name ends as A or B of a low-rank pair does (MODULE.lora_A.MatMul.weight)"];
         if (file.File.Tensors.Keys.Any(OnnxLowRank.IsPart))
-            return true;
-        report.Facts.Add(("note", "no tensor's name ends as A or B of a low-rank pair does (MODULE.lora_A.MatMul.weight): any inputs of a graph, which convert to nothing"));
+        {
+            try
+            {
+                using PeftAdapter adapter = OnnxLowRank.Read(path);
+                return true;
+            }
+            catch (ModelFileException e)
+            {
+                faults = e.Faults;
+            }
+        }
+        report.Facts.Add(("note", "any inputs of a graph, and no adapter: " + faults[0]));
+        report.Conversions.AddRange(AdapterFormats.All.Where(f => f.Writes).Select(f => new ConversionLine(f.Name, "refused", faults)));
         return false;
     }
 
