@@ -1,6 +1,7 @@
 using System.Text.Json;
 using EdgeLora.Cli;
 using EdgeLora.Core;
+using EdgeLora.Tests.Adapters;
 using Xunit;
 
 namespace EdgeLora.Tests.Cli;
@@ -29,6 +30,36 @@ public sealed class AdapterCommandTests : IDisposable
         Assert.Equal((method, rank), (json.RootElement.GetProperty("method").GetString(), json.RootElement.GetProperty("maxRank").GetInt32()));
         using PeftAdapter made = PeftAdapter.Open(target);
         Assert.Equal(made.Modules.Keys, json.RootElement.GetProperty("sites").EnumerateArray().Select(s => s.GetProperty("module").GetString()!));
+    }
+
+    [Theory, InlineData("sum.gguf"), InlineData("sum.onnx_adapter"), InlineData("sum")]
+    public void Files_of_two_formats_are_added_and_written_in_a_third(string output)
+    {
+        string root = SharedFolder.Require("fixtures/conversions"), target = Path.Combine(_folder, output), model = Path.Combine(root, "base");
+        Run(["adapter", "add", Path.Combine(root, "plain", "adapter.gguf"), Path.Combine(root, "patterns", "mlx"), "--weights", "0.5,-1", "--base", model, "-o", target, "--json"]).Dispose();
+        using PeftAdapter sum = AdapterFormats.Read(target, new() { Base = AdapterComparison.BaseOf(model) });
+        using TensorFile first = Safetensors.Open(Path.Combine(root, "plain", "deltas.safetensors")), second = Safetensors.Open(Path.Combine(root, "patterns", "deltas.safetensors"));
+        Assert.Equal(14, LowRankPair.Of(sum, []).Count);
+        foreach (LowRankPair pair in LowRankPair.Of(sum, []))
+        {
+            float[] a = first.Tensors[pair.Module].ToFloats(), b = second.Tensors[pair.Module].ToFloats();
+            double[] found = AdapterComparison.Delta(pair);
+            for (int i = 0; i < found.Length; i++)
+                Assert.Equal(0.5 * a[i] - b[i], found[i], 1e-6);
+        }
+    }
+
+    [Fact]
+    public void What_a_format_must_be_told_is_told_to_arithmetic_too()
+    {
+        string root = SharedFolder.Require("fixtures/conversions/plain"), file = Path.Combine(root, "loralib.bin"), target = Path.Combine(_folder, "scaled.onnx_adapter");
+        Assert.Contains("give it (--alpha)", Command.Fail("adapter", "scale", file, "--by", "0.3", "-o", target));
+        Assert.Contains("allow it with --fold", Command.Fail("adapter", "scale", file, "--by", "0.3", "--alpha", "8", "-o", target));
+        Assert.False(File.Exists(target));
+        Run(["adapter", "scale", file, "--by", "0.3", "--alpha", "8", "--fold", "-o", target, "--json"]).Dispose();
+        using PeftAdapter whole = AdapterFormats.Read(file, new() { Alpha = 8 * 0.3 }), scaled = PeftAdapter.Open(target);
+        Assert.InRange(AdapterComparison.DeltaError(whole, scaled), 0, 1e-6);
+        Assert.Contains("give it (--base)", Command.Fail("adapter", "add", Path.Combine(root, "adapter.gguf"), Path.Combine(root, "adapter.gguf"), "-o", Path.Combine(_folder, "sum")));
     }
 
     [Fact]

@@ -77,7 +77,7 @@ public sealed class InspectConversionTests : IDisposable
 
     [Theory]
     [InlineData("fixtures/onnx_adapter/types.onnx_adapter", "tensors, .onnx_adapter", "any inputs of a graph, and no adapter: no tensor's name")]
-    [InlineData("fixtures/malformed/onnx_adapter/ok.onnx_adapter", "adapter, .onnx_adapter", "peft               refused")]
+    [InlineData("fixtures/malformed/onnx_adapter/ok.onnx_adapter", "tensors, .onnx_adapter", "peft               refused")]
     [InlineData("fixtures/diffusion/unet", "diffusion model, diffusers", "UNet2DConditionModel")]
     [InlineData("fixtures/diffusion/text_encoder", "diffusion model, diffusers", "clip_text_model")]
     [InlineData("fixtures/peft/llama-qv/adapter_model.safetensors", "tensors, safetensors", "llama-qv to see the adapter")]
@@ -103,6 +103,19 @@ public sealed class InspectConversionTests : IDisposable
         JsonElement report = JsonDocument.Parse(Command.Run("inspect", SharedFolder.Require("fixtures/peft/" + adapter), "--base", SharedFolder.Require("fixtures/peft/bases/llama"), "--json")).RootElement;
         Assert.True(report.GetProperty("fits").GetBoolean());
         Assert.Contains(report.GetProperty("convertsTo").EnumerateArray(), c => c.GetProperty("format").GetString() == "gguf" && c.GetProperty("verdict").GetString() != "refused");
+    }
+
+    [Fact]
+    public void Half_a_pair_is_not_converted()
+    {
+        string folder = Path.Combine(_folder, "half");
+        Directory.CreateDirectory(folder);
+        File.Copy(Path.Combine(SharedFolder.Require("fixtures/peft/llama-qv"), "adapter_config.json"), Path.Combine(folder, "adapter_config.json"));
+        using (TensorFile file = Safetensors.Open(SharedFolder.Require("fixtures/peft/llama-qv/adapter_model.safetensors")))
+            Safetensors.Write(Path.Combine(folder, "adapter_model.safetensors"), file.Tensors.Values.Where(t => t.Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"));
+        foreach (string to in new[] { "peft", "peft_bin", "elora", "onnx_adapter", "loralib", "mlx" })
+            Assert.Contains("model.layers.0.self_attn.q_proj.lora_B: is missing", Command.Fail("convert", folder, Path.Combine(_folder, "no"), "--to", to));
+        Assert.Equal([folder], Directory.EnumerateFileSystemEntries(_folder));
     }
 
     [Fact]

@@ -26,6 +26,13 @@ public sealed class GgufGoldenTests
     [Theory, MemberData(nameof(Files))]
     public void Vulkan_backend_gives_the_logits_of_a_GGUF_base_s_weights(string folder, string file) => Check(folder, file, VulkanDriver.Backend());
 
+    [Theory, InlineData("llama", 7), InlineData("qwen2", 5), InlineData("gpt2", 5)]
+    public void All_files_of_a_model_are_verified_by_one_command(string folder, int files)
+    {
+        System.Text.Json.JsonElement report = System.Text.Json.JsonDocument.Parse(Adapters.Command.Run("verify", "golden", SharedFolder.Require("fixtures/gguf/" + folder), "--json")).RootElement.GetProperty("folders")[0];
+        Assert.Equal(("models", true, files), (report.GetProperty("kind").GetString(), report.GetProperty("passed").GetBoolean(), report.GetProperty("compared").GetInt32()));
+    }
+
     [Fact]
     public void A_split_GGUF_is_the_whole() =>
         Check("llama", "fixtures/gguf/split/llama-F16-00001-of-00003.gguf", "llama-F16", new ReferenceBackend());

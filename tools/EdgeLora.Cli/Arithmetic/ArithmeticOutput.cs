@@ -15,13 +15,14 @@ internal sealed class ArithmeticOutput
     private readonly Option<string> _output = new("--output", "-o") { Description = "What to write: a file whose extension names the format, or a new PEFT folder.", HelpName = "path" };
     private readonly Option<string?> _to = new("--to") { Description = $"Format to write, where the extension does not tell it: {AdapterConversion.Targets}.", HelpName = "format" };
     private readonly Option<string?> _type = new("--type") { Description = "How tensors are stored: f32, f16 or bf16. Default: f32, or as they are where no number changes.", HelpName = "type" };
+    private readonly Option<bool> _fold = new("--fold") { Description = "Let a scale that has no place in the format be multiplied into B, which rounds every number once." };
     private readonly Option<bool> _json = new("--json") { Description = "Print one line of JSON." };
 
     /// <summary>Adds the options.</summary>
     public ArithmeticOutput(Command command, bool required = true)
     {
         _output.Required = required;
-        foreach (Option option in new Option[] { _output, _to, _type, _json })
+        foreach (Option option in new Option[] { _output, _to, _type, _fold, _json })
             command.Add(option);
     }
 
@@ -32,12 +33,16 @@ internal sealed class ArithmeticOutput
     public bool IsJson(ParseResult result) => result.GetValue(_json);
 
     /// <summary>Writes the adapter; what the format cannot hold is refused by name before anything is written.</summary>
-    public string Write(ParseResult result, PeftAdapter adapter, CancellationToken cancellation)
+    /// <param name="result">The command line.</param>
+    /// <param name="adapter">What is written.</param>
+    /// <param name="told">What the format may have to be told.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public string Write(ParseResult result, PeftAdapter adapter, AdapterOptions told, CancellationToken cancellation)
     {
         string target = result.GetRequiredValue(_output);
         ConvertRequest request = new(adapter.FilePath, target) { To = result.GetValue(_to), Type = result.GetValue(_type) };
         AdapterFileFormat to = AdapterConversion.Target(request);
-        AdapterOptions options = new() { Type = AdapterConversion.TypeOf(request.Type), Name = Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(target)) };
+        AdapterOptions options = told with { Alpha = null, Type = AdapterConversion.TypeOf(request.Type), Fold = result.GetValue(_fold), Name = Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(target)) };
         to.Judge(adapter, options).Demand(adapter.FilePath, options.Fold);
         if (to.Extension is null)
             OutputFolder.Write(target, folder => to.Write(adapter, folder, options, cancellation));

@@ -58,14 +58,17 @@ internal static class BlendCommand
         Option<double> by = new("--by") { Description = "The factor; negative takes the change away.", Required = true, HelpName = "number" };
         command.Add(input);
         command.Add(by);
+        OperandOptions told = new(command);
         ArithmeticOutput output = new(command);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             double factor = result.GetRequiredValue(by);
             if (!double.IsFinite(factor))
                 throw new UsageException($"--by {factor}: expected a finite number");
-            using Operands operands = Operands.Open([result.GetRequiredValue(input)], anyBase: true, wholeTensors: false);
-            string target = output.Write(result, AdapterBlend.Scaled(operands.All[0], factor), cancellation);
+            string[] paths = [result.GetRequiredValue(input)];
+            AdapterOptions facts = told.Of(result, paths);
+            using Operands operands = Operands.Open(paths, facts, anyBase: true, wholeTensors: false);
+            string target = output.Write(result, AdapterBlend.Scaled(operands.All[0], factor), facts, cancellation);
             if (output.IsJson(result))
                 io.WriteJson(w =>
                 {
@@ -107,6 +110,7 @@ internal static class BlendCommand
         foreach (Option option in new Option?[] { many ? weights : null, cuts ? rank : null, name is "add" or "svd" ? error : null, prunes ? density : null, name is "add" or "ties" or "dare" ? sign : null,
             name is "add" or "dare" ? seed : null, many ? anyBase : null }.OfType<Option>())
             command.Add(option);
+        OperandOptions told = new(command);
         ArithmeticOutput output = new(command);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
@@ -133,7 +137,8 @@ internal static class BlendCommand
                 throw new UsageException(FormattableString.Invariant($"--density {kept}: expected a number above 0 and at most 1"));
             SignElection election = !prunes || result.GetRequiredValue(sign) is "total" ? SignElection.Total
                 : result.GetRequiredValue(sign) is "frequency" ? SignElection.Frequency : throw new UsageException($"--sign {result.GetValue(sign)}: expected total or frequency");
-            using Operands operands = Operands.Open(paths, many && result.GetValue(anyBase));
+            AdapterOptions facts = told.Of(result, paths);
+            using Operands operands = Operands.Open(paths, facts, many && result.GetValue(anyBase));
             BlendOptions options = new(method, Operands.Weights(many ? result.GetValue(weights) : null, paths.Length))
             {
                 Density = kept,
@@ -143,7 +148,7 @@ internal static class BlendCommand
                 Seed = name is "add" or "dare" ? result.GetValue(seed) : 0,
             };
             using AdapterResult made = AdapterBlend.Run(operands.All, options, (done, total) => io.Progress("sites", done, total), cancellation);
-            output.Report(io, result, s_methods.First(m => m.Method == method).Name, output.Write(result, made.Adapter, cancellation), made);
+            output.Report(io, result, s_methods.First(m => m.Method == method).Name, output.Write(result, made.Adapter, facts, cancellation), made);
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
         return command;

@@ -19,16 +19,19 @@ internal static class CompareCommand
         command.Add(first);
         command.Add(second);
         command.Add(anyBase);
+        OperandOptions told = new(command);
         ArithmeticOutput output = new(command, required: false);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
             bool writes = output.IsNamed(result);
-            using Operands operands = Operands.Open([result.GetRequiredValue(first), result.GetRequiredValue(second)], result.GetValue(anyBase), wholeTensors: !writes);
+            string[] paths = [result.GetRequiredValue(first), result.GetRequiredValue(second)];
+            AdapterOptions facts = told.Of(result, paths);
+            using Operands operands = Operands.Open(paths, facts, result.GetValue(anyBase), wholeTensors: !writes);
             AdapterInterference compared = AdapterInterference.Of(operands.All[0], operands.All[1]);
             string? target = null;
             if (writes)
                 using (AdapterResult made = AdapterBlend.Run(operands.All, new(BlendMethod.Cat, [1, -1]), null, cancellation))
-                    target = output.Write(result, made.Adapter, cancellation);
+                    target = output.Write(result, made.Adapter, facts, cancellation);
             if (output.IsJson(result))
                 io.WriteJson(w =>
                 {
@@ -57,9 +60,11 @@ internal static class CompareCommand
         command.Add(inputs);
         command.Add(anyBase);
         command.Add(json);
+        OperandOptions told = new(command);
         command.SetAction((result, cancellation) => Task.Run(() =>
         {
-            using Operands operands = Operands.Open(result.GetRequiredValue(inputs), result.GetValue(anyBase));
+            string[] paths = result.GetRequiredValue(inputs);
+            using Operands operands = Operands.Open(paths, told.Of(result, paths), result.GetValue(anyBase));
             List<AdapterInterference> pairs = [];
             for (int i = 0; i < operands.All.Count; i++)
                 for (int j = i + 1; j < operands.All.Count; j++)

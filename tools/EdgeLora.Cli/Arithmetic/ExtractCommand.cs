@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.RegularExpressions;
+using EdgeLora.Cli.Converting;
 using EdgeLora.Core;
 using EdgeLora.Models;
 
@@ -43,10 +44,11 @@ internal static class ExtractCommand
                     string other => throw new UsageException($"--rest {other}: expected refuse, save or drop"),
                 },
             };
+            string from = HubCache.Resolve(result.GetRequiredValue(before));
             using ReferenceBackend backend = new();
-            using DecoderModel baseModel = DecoderModel.Load(BaseCheckpoint.Open(result.GetRequiredValue(before)), backend), tuned = DecoderModel.Load(BaseCheckpoint.Open(result.GetRequiredValue(after)), backend);
+            using DecoderModel baseModel = DecoderModel.Load(BaseCheckpoint.Open(from), backend), tuned = DecoderModel.Load(BaseCheckpoint.Open(HubCache.Resolve(result.GetRequiredValue(after))), backend);
             using AdapterResult made = AdapterExtraction.Run(baseModel, tuned, options, (done, total) => io.Progress("sites", done, total), cancellation);
-            output.Report(io, result, "extract", output.Write(result, made.Adapter, cancellation), made);
+            output.Report(io, result, "extract", output.Write(result, made.Adapter, new() { Base = AdapterConversion.BaseOf(from) }, cancellation), made);
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
         return command;

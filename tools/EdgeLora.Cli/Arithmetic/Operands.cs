@@ -16,13 +16,17 @@ internal sealed class Operands : IDisposable
     public IReadOnlyList<AdapterDeltas> All { get; private set; } = [];
 
     /// <summary>Opens and checks. Throws <see cref="ModelFileException"/> naming everything that keeps them apart.</summary>
-    public static Operands Open(IReadOnlyList<string> paths, bool anyBase, bool wholeTensors = true)
+    /// <param name="paths">Adapters of any format, also <c>hf:owner/name</c>.</param>
+    /// <param name="options">What their formats may have to be told.</param>
+    /// <param name="anyBase">Whether their bases may go by different names.</param>
+    /// <param name="wholeTensors">Whether whole tensors must be the same in all.</param>
+    public static Operands Open(IReadOnlyList<string> paths, AdapterOptions options, bool anyBase, bool wholeTensors = true)
     {
         Operands operands = new();
         try
         {
             foreach (string path in paths)
-                operands._owned.Add(AdapterFormats.Read(path));
+                operands._owned.Add(AdapterFormats.Read(HubCache.Resolve(path), options));
             operands.All = [.. paths.Zip(operands._owned, (p, a) => new AdapterDeltas(p, a))];
             AdapterDeltas.Check(operands.All, anyBase, wholeTensors);
             return operands;

@@ -13,7 +13,7 @@ internal static partial class VerifyVerb
     {
         Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes; on a device that runs whole models every op of a model against the CPU. 'golden' and 'trace' check the engine against recorded results.");
         VerifyDevice.AddTo(verify, io);
-        Command golden = new("golden", "Run folders with expected.safetensors (models, adapters) or cases.json (tokenizers), or converted models with that of their origin; print the worst error of each tensor and the first layer that differs.");
+        Command golden = new("golden", "Run folders with expected.safetensors (models, adapters), expected_logits.safetensors (one model in several files) or cases.json (tokenizers), or converted models with that of their origin; print the worst error of each tensor and the first layer that differs.");
         Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders, or .gguf models with an expected.safetensors beside them.", Arity = ArgumentArity.OneOrMore };
         Option<string?> expected = new("--expected") { Description = "The expected.safetensors of models that lie elsewhere: of what they were converted from.", HelpName = "file" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
@@ -68,12 +68,18 @@ internal static partial class VerifyVerb
                 IReadOnlyList<GoldenError> errors = model ? Model(folder, expected, createBackend) : AdapterGolden.Verify(folder, createBackend);
                 return new(folder, model ? "model" : "adapter", errors, errors.Count > 0 ? [] : ["expected.safetensors has nothing to compare"], errors.Count);
             }
+            if (File.Exists(Path.Combine(folder, FilesGolden.ExpectedName)) && !File.Exists(Path.Combine(folder, "config.json")))
+            {
+                using IComputeBackend backend = createBackend();
+                IReadOnlyList<GoldenError> errors = FilesGolden.Verify(folder, backend);
+                return new(folder, "models", errors, errors.Count > 0 ? [] : [$"{FilesGolden.ExpectedName} names no file here"], errors.Count);
+            }
             if (new[] { "cases.json", "spm_cases.json", "config_flags.json" }.Any(f => File.Exists(Path.Combine(folder, f))))
             {
                 TokenizerGolden golden = TokenizerGolden.Verify(folder);
                 return new(folder, "tokenizer", [], golden.Mismatches, golden.Compared);
             }
-            throw new ModelFileException(folder, "nothing to verify: expected expected.safetensors or cases.json");
+            throw new ModelFileException(folder, "nothing to verify: expected expected.safetensors, expected_logits.safetensors or cases.json");
         }
         catch (Exception e) when (e is IOException or NotSupportedException or KeyNotFoundException or ArgumentException or InvalidDataException)
         {

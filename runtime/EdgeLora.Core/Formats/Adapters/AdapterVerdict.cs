@@ -5,8 +5,16 @@ namespace EdgeLora.Core;
 /// <param name="Refusals">What it cannot hold at all.</param>
 public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<string> Refusals)
 {
-    /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order are in its way.</summary>
-    public static AdapterVerdict OfNeutral(PeftAdapter adapter) => new([], adapter.RowFault is { } fault ? [fault] : []);
+    /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order and halves of pairs are in its way.</summary>
+    public static AdapterVerdict OfNeutral(PeftAdapter adapter)
+    {
+        List<string> refusals = adapter.RowFault is { } fault ? [fault] : [];
+        foreach (PeftModule module in adapter.Modules.Values)
+            foreach ((PeftPart a, PeftPart b) in (ReadOnlySpan<(PeftPart, PeftPart)>)[(PeftPart.A, PeftPart.B), (PeftPart.EmbeddingA, PeftPart.EmbeddingB)])
+                if (module[a] is null != module[b] is null)
+                    refusals.Add($"{module.Name}.{PeftAdapter.LabelOf(module[a] is null ? a : b)}: is missing");
+        return new([], refusals);
+    }
 
     /// <summary>What is worth knowing and no reason against it: facts that are left behind.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];

@@ -125,7 +125,7 @@ public sealed class AdapterDeltas(string name, PeftAdapter adapter)
         {
             PeftModule? mine = first.Adapter.Modules.GetValueOrDefault(module), theirs = other.Adapter.Modules.GetValueOrDefault(module);
             foreach (PeftPart part in (mine?.Parts.Keys ?? []).Union(theirs?.Parts.Keys ?? []))
-                if (!s_pair.Contains(part) && !Equal(mine?[part], theirs?[part]))
+                if (!s_pair.Contains(part) && part != PeftPart.Magnitude && !Equal(mine?[part], theirs?[part]))
                     faults.Add($"{module}.{PeftAdapter.LabelOf(part)}: {first.Name} and {other.Name} differ: whole tensors cannot be added");
         }
     }
