@@ -82,18 +82,21 @@ internal static class ModelReport
 
     private static void AddConversions(InspectReport report, BaseCheckpoint checkpoint)
     {
-        void Add(string format, Func<IReadOnlyList<string>> plan)
+        ConversionLine Plan(string format, string verdict, Func<IReadOnlyList<string>> plan)
         {
             try
             {
-                report.Conversions.Add(new(format, "exact", plan()));
+                return new(format, verdict, plan());
             }
             catch (Exception e) when (e is ModelFileException or NotSupportedException)
             {
-                report.Conversions.Add(new(format, "refused", e is ModelFileException fault ? fault.Faults : [e.Message]));
+                return new(format, "refused", e is ModelFileException fault ? fault.Faults : [e.Message]);
             }
         }
-        Add("gguf", () => GgufModel.Of(checkpoint, new()).Notes);
-        Add("folder", () => HuggingFaceModel.Of(checkpoint, null).Tensors.Any(t => t.Type != t.Source.Type) ? ["quantised weights become F32, which holds them exactly"] : []);
+        ConversionLine gguf = Plan("gguf", "exact", () => GgufModel.Of(checkpoint, new()).Notes);
+        if (gguf.Verdict == "refused" && Plan("gguf", "needs --fold", () => GgufModel.Of(checkpoint, new() { Fold = true }).Notes) is { Verdict: not "refused" })
+            gguf = gguf with { Verdict = "needs --fold" };
+        report.Conversions.Add(gguf);
+        report.Conversions.Add(Plan("folder", "exact", () => HuggingFaceModel.Of(checkpoint, null).Tensors.Any(t => t.Type != t.Source.Type) ? ["quantised weights become F32, which holds them exactly"] : []));
     }
 }
