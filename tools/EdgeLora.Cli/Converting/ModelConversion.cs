@@ -50,7 +50,7 @@ internal static class ModelConversion
         else
             GgufFile.Write(target, model.Metadata, model.Tensors, Bytes(progress, model.ByteLength), cancellation);
         string types = string.Join(", ", model.Tensors.GroupBy(t => t.Type).OrderByDescending(g => g.Sum(t => t.ByteLength)).Select(g => $"{g.Count()} {g.Key}"));
-        string what = $"a model as GGUF, {types}{(files.Count > 1 ? $", in {files.Count} pieces" : "")}{string.Concat(model.Notes.Select(n => "\n  " + n))}";
+        string what = $"a model as GGUF, {types}{(splitBytes is null ? "" : files.Count > 1 ? $", in {files.Count} pieces from {Path.GetFileName(files[0])}" : ", whole in " + Path.GetFileName(files[0]))}{string.Concat(model.Notes.Select(n => "\n  " + n))}";
         return new(what, ("files", files), ("tensors", (long)model.Tensors.Count), ("bytes", model.ByteLength), ("notes", model.Notes));
     }
 
