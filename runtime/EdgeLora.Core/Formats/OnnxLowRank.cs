@@ -54,7 +54,8 @@ public static class OnnxLowRank
                     faults.Add($"{module}: A and B are of ranks {ranks[module]} and {rank}");
             }
         }
-        foreach (string module in tensors.GroupBy(t => t.Module).Where(g => g.DistinctBy(t => t.Part).Count() < 2).Select(g => g.Key))
+        // A part that was refused above is not missing.
+        foreach (string module in faults.Count > 0 ? [] : tensors.GroupBy(t => t.Module).Where(g => g.DistinctBy(t => t.Part).Count() < 2).Select(g => g.Key))
             faults.Add($"{module}: {PeftAdapter.LabelOf(tensors.Exists(t => t.Module == module && t.Part == PeftPart.A) ? PeftPart.B : PeftPart.A)} is missing");
         if (file.File.Tensors.Count == 0)
             faults.Add("holds no low-rank pair");
