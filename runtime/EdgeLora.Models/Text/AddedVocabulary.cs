@@ -30,10 +30,11 @@ internal sealed class AddedVocabulary
                 _special.Add(token.Content);
         }
         _tokens = [.. _byContent.Values];
-        foreach (AddedToken token in _tokens)
-            _decoded[token.Id] = Normalize(token).ToString();
-        _raw = Build(normalized: false);
-        _normalized = Build(normalized: true);
+        string[] contents = [.. _tokens.Select(Normalize)];
+        for (int i = 0; i < contents.Length; i++)
+            _decoded[_tokens[i].Id] = contents[i];
+        _raw = Build(contents, normalized: false);
+        _normalized = Build(contents, normalized: true);
     }
 
     public IReadOnlyList<AddedToken> Tokens => _tokens;
@@ -65,26 +66,22 @@ internal sealed class AddedVocabulary
     /// <summary>What a decoder sees: the content as it is found in the text, thus normalized where the token says so. Null for no added token.</summary>
     public string? Decoded(int id) => _decoded.GetValueOrDefault(id);
 
-    private NormalizedText Normalize(AddedToken token)
+    private string Normalize(AddedToken token)
     {
+        if (!token.Normalized || _normalizer is null)
+            return token.Content;
         NormalizedText content = new(token.Content);
-        if (token.Normalized)
-            _normalizer?.Apply(content);
-        return content;
+        _normalizer.Apply(content);
+        return content.ToString();
     }
 
-    private PieceTrie? Build(bool normalized)
+    private PieceTrie? Build(string[] contents, bool normalized)
     {
-        List<(string, int)> contents = [];
-        for (int i = 0; i < _tokens.Length; i++)
-        {
-            if (_tokens[i].Normalized != normalized)
-                continue;
-            NormalizedText content = Normalize(_tokens[i]);
-            if (content.Length > 0)
-                contents.Add((content.ToString(), i));
-        }
-        return contents.Count == 0 ? null : new(contents);
+        List<(string, int)> found = [];
+        for (int i = 0; i < contents.Length; i++)
+            if (_tokens[i].Normalized == normalized && contents[i].Length > 0)
+                found.Add((contents[i], i));
+        return found.Count == 0 ? null : new(found);
     }
 
     private List<TextSection> Split(NormalizedText text, PieceTrie? trie, bool specialsAsText)

@@ -28,7 +28,7 @@ internal sealed class JinjaLexer
     private static readonly string[] Operators = ["//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"];
 
     private readonly string source;
-    private readonly List<JinjaToken> tokens = [];
+    private readonly List<JinjaToken> tokens;
     private int at, line = 1;
     private bool lineStarting = true;
 
@@ -36,6 +36,7 @@ internal sealed class JinjaLexer
     {
         if (template.Length > JinjaLimits.MaxSource)
             throw new ChatTemplateException(ChatTemplateErrorKind.MemoryError, $"a template: expected at most {JinjaLimits.MaxSource} characters, found {template.Length}");
+        tokens = new(template.Length / 4 + 4);
         string text = template.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
         source = text.EndsWith('\n') ? text[..^1] : text;
     }

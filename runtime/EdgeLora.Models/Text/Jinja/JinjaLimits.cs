@@ -20,8 +20,8 @@ internal static class JinjaLimits
     /// <summary>Calls inside calls.</summary>
     public const int MaxCalls = 250;
 
-    /// <summary>Bits of an integer.</summary>
-    public const long MaxBits = 1 << 20;
+    /// <summary>Bits of an integer: a few more than the 4,300 digits that Python prints at most.</summary>
+    public const long MaxBits = 1 << 14;
 
     /// <summary>Bytes that one rendering may allocate in all, beside <see cref="BytesPerCharacter"/> for each character that it was given.</summary>
     public const long MaxBytes = 64L << 20;
