@@ -106,6 +106,10 @@ public sealed class InspectConversionTests : IDisposable
     }
 
     [Fact]
+    public void A_GGUF_adapter_that_does_not_fit_is_told_in_its_own_names() =>
+        Assert.Contains("blk.7.attn_q.weight", Command.Fail("inspect", SharedFolder.Require("fixtures/malformed/gguf_lora/layer_missing.gguf"), "--base", SharedFolder.Require("fixtures/malformed/base")));
+
+    [Fact]
     public void Half_a_pair_is_not_converted()
     {
         string folder = Path.Combine(_folder, "half");

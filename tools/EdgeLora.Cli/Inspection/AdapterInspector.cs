@@ -34,7 +34,8 @@ internal static class AdapterInspector
             AdapterReport.Describe(report, adapter, knowsScale ? options : options with { Alpha = null }, knowsScale);
         }
         if (request.Base is { } model && options.Base is not null)
-            Fit(report, path, model, format, options);
+            // A GGUF's faults are told in its own names: by its rows as they are in the file.
+            Fit(report, path, model, format, format is GgufFormat ? options with { Base = null } : options);
     }
 
     /// <summary>Adds an adapter_config.json. What its fields mean is the format of its folder, which is inspected where it is one.</summary>
