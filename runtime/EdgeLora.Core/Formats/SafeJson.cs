@@ -47,10 +47,12 @@ public static class SafeJson
         RequireUtf8(path, utf8.Span, what);
         try
         {
-            JsonDocument document = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
+            JsonDocument document = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth });
             if (HasHalfPair(utf8.Span))
                 using (document)
                     throw new ModelFileException(path, $"{(HalfPairIn(document.RootElement) is { Length: > 0 } field ? field : what)}: a string holds half of a surrogate pair, which is no character");
+            if (!allowDuplicates)
+                DuplicateKeys.Refuse(utf8);
             return document;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

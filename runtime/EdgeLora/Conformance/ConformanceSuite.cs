@@ -15,9 +15,9 @@ public static class ConformanceSuite
     /// <summary>What is to hold on this backend.</summary>
     public static IReadOnlyList<ConformanceCheck> Of(IComputeBackend backend) => backend is ITrainingBackend ? [.. Forward, .. Backward] : Forward;
 
-    /// <summary>Runs all that the backend can be asked for, one check after the other. An exception of a check is its fault.</summary>
-    public static IEnumerable<CheckResult> Run(IComputeBackend backend) =>
-        Of(backend).Select(check => Run(check, backend));
+    /// <summary>Runs all that the backend can be asked for, or some of it (<paramref name="checks"/>), one check after the other. An exception of a check is its fault.</summary>
+    public static IEnumerable<CheckResult> Run(IComputeBackend backend, IReadOnlyList<ConformanceCheck>? checks = null) =>
+        (checks ?? Of(backend)).Select(check => Run(check, backend));
 
     private static CheckResult Run(ConformanceCheck check, IComputeBackend backend)
     {

@@ -27,6 +27,17 @@ public sealed class VerifyDeviceTests
     }
 
     [Fact]
+    public void Only_the_checks_that_are_asked_for_run()
+    {
+        StringWriter output = new(), error = new();
+        int code = EdgeLoraCommand.Invoke(["verify", "--device", "cpu", "--threads", "1", "--only", "sgd", "--only", "Copies", "--json"], output, error);
+        Assert.Equal((0, ""), (code, error.ToString()));
+        Assert.Equal(["Copies move rows and columns", "Sgd is its formula"], JsonDocument.Parse(output.ToString()).RootElement.GetProperty("checks").EnumerateArray().Select(c => c.GetProperty("sentence").GetString()));
+        Assert.Equal(2, EdgeLoraCommand.Invoke(["verify", "--device", "cpu", "--only", "telepathy"], output, error));
+        Assert.Contains("no check of cpu is called \"telepathy\"; they are:", error.ToString());
+    }
+
+    [Fact]
     public void A_device_with_a_wrong_op_exits_with_1_and_the_op_is_named()
     {
         StringWriter output = new(), error = new();

@@ -13,27 +13,38 @@ internal static class VerifyDevice
     public static void AddTo(Command verify, CommandIo io)
     {
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
+        Option<string[]> only = new("--only") { Description = "On a device that runs single operations: only the checks whose sentence holds this text, such as Attention; repeated: any of them. Default: all.", HelpName = "text" };
         DeviceArguments device = new();
         VerifyGraphs graphs = new();
         device.AddTo(verify);
         graphs.AddTo(verify);
+        verify.Add(only);
         verify.Add(json);
         verify.SetAction((result, cancellation) => Task.Run(() =>
         {
             using IComputeBackend backend = device.CreateBackend(result);
+            string[] texts = result.GetValue(only) ?? [];
+            if (backend is OnnxBackend && texts.Length > 0)
+                throw new UsageException($"--only: {backend.Name} runs whole models, whose operations are compared together");
             if (backend is OnnxBackend onnx)
                 return graphs.Run(io, onnx, result, result.GetValue(json), cancellation);
             graphs.Refuse(result, backend);
-            return Run(io, backend, result.GetValue(json), cancellation);
+            return Run(io, backend, result.GetValue(json), cancellation, texts);
         }, CancellationToken.None));
     }
 
-    /// <summary>Runs the suite, reports it and returns the exit code.</summary>
-    public static int Run(CommandIo io, IComputeBackend backend, bool json, CancellationToken cancellation)
+    /// <summary>Runs the suite, or the checks whose sentence holds one of the texts, reports it and returns the exit code.</summary>
+    public static int Run(CommandIo io, IComputeBackend backend, bool json, CancellationToken cancellation, params string[] only)
     {
         List<CheckResult> checks = [];
-        int count = ConformanceSuite.Of(backend).Count;
-        foreach (CheckResult check in ConformanceSuite.Run(backend))
+        IReadOnlyList<ConformanceCheck> asked = ConformanceSuite.Of(backend);
+        foreach (string text in only)
+            if (!asked.Any(c => c.Sentence.Contains(text, StringComparison.OrdinalIgnoreCase)))
+                throw new UsageException($"--only: no check of {backend.Name} is called \"{text}\"; they are:\n  {string.Join("\n  ", asked.Select(c => c.Sentence))}");
+        if (only.Length > 0)
+            asked = [.. asked.Where(c => only.Any(text => c.Sentence.Contains(text, StringComparison.OrdinalIgnoreCase)))];
+        int count = asked.Count;
+        foreach (CheckResult check in ConformanceSuite.Run(backend, asked))
         {
             checks.Add(check);
             io.Progress("checks", checks.Count, count);
