@@ -139,7 +139,7 @@ public sealed class PeftAdapter : IDisposable
     public IReadOnlyList<string> Unread { get; internal set; } = [];
 
     /// <summary>
-    /// The GGUF architecture in whose row order B stands, where it was read from GGUF and the base was not known; null: in the checkpoint's order. <see cref="GgufRows.ToCheckpoint(PeftAdapter, string, Func{string, int})"/>
+    /// The GGUF architecture in whose row order B stands, where it was read from GGUF and the base was not known; null: in the checkpoint's order. <see cref="GgufRows.ToCheckpoint(PeftAdapter, string, Func{string, HeadRows?})"/>
     /// brings it there.
     /// </summary>
     public string? RowOrder { get; internal set; }

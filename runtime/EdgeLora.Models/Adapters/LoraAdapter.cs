@@ -76,7 +76,7 @@ public sealed class LoraAdapter : IDisposable
     public static LoraAdapter Fit(PeftAdapter file, SiteCatalog sites, string name)
     {
         string? architecture = file.RowOrder;
-        file = GgufRows.ToCheckpoint(file, GgufNames.ArchitectureOf(sites.ModelType), module => sites.Find(module)?.RotatedHeads ?? 0);
+        file = GgufRows.ToCheckpoint(file, GgufNames.ArchitectureOf(sites.ModelType), module => sites.Find(module)?.Heads);
         TensorFile tensors = file.File;
         try
         {
@@ -89,7 +89,7 @@ public sealed class LoraAdapter : IDisposable
         {
             file.Dispose();
             // The file's own names say it to who looks into the file.
-            throw new ModelFileException(file.FilePath, [.. e.Faults.Select(f => Find(file.Modules.Keys, f) is { } module ? $"{GgufNames.ToGguf(architecture, module + ".weight")}: {f}" : f)]);
+            throw new ModelFileException(file.FilePath, [.. e.Faults.Select(f => Find(file.Modules.Keys, f) is { } module ? $"{GgufNames.ToGguf(architecture, module + ".weight") ?? GgufStacks.PartToGguf(architecture, module + ".weight")?.Name}: {f}" : f)]);
         }
         catch
         {

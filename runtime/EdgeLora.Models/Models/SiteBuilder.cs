@@ -38,8 +38,8 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
     /// <param name="bias">Whether the layer has a bias.</param>
     /// <param name="conv1D">Whether it is GPT-2's Conv1D.</param>
     /// <param name="rotatedHeads">For q and k: their heads, so that a permuted checkpoint's row order is known; else 0.</param>
-    /// <param name="rowOrder">The file's row that each stored row is, where they differ for another reason.</param>
-    public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0, int[]? rowOrder = null)
+    /// <param name="fusedHeads">For fused q, k and v in pieces: their heads, so that the order in a GGUF, one behind the other, is known.</param>
+    public LinearSite Linear(string name, string stored, int outputs, int inputs, bool bias, bool conv1D = false, int rotatedHeads = 0, HeadRows? fusedHeads = null)
     {
         if (IsHead(name) && Head is { } made)
             return made(inputs);
@@ -48,8 +48,9 @@ public sealed class SiteBuilder(BaseCheckpoint checkpoint, IComputeBackend? back
         DeviceTensor? b = bias ? Take(name, WeightRole.Bias, $"{stored}.bias", outputs) : null;
         LinearSite site = new(name, _sites.Count, weight!, b, inputMajor);
         // Rows that are not there are not put in order: a config may tell of any number.
-        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent && !_store.IsFaulty ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads) : rowOrder;
-        _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads) { IsConv1D = conv1D });
+        int[]? order = rotatedHeads > 0 && checkpoint.Pairs == RopePairs.Adjacent && !_store.IsFaulty ? QueryKeyPermutation.ToHalves(outputs, rotatedHeads)
+            : checkpoint.SplitsQueryKeyValue && !_store.IsFaulty && fusedHeads is { KvHeads: > 1 } heads ? heads.ToFile(outputs) : null;
+        _sites.Add(new(name, Linear: site, RowOrder: order, RotatedHeads: rotatedHeads) { IsConv1D = conv1D, FusedHeads = fusedHeads });
         return site;
     }
 

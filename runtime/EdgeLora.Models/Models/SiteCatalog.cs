@@ -20,6 +20,12 @@ public sealed record ModelSite(string Name, LinearSite? Linear = null, NormSite?
     /// <summary>Whether its checkpoint and its adapters have the weight as GPT-2's Conv1D, [I, O]; in GGUF it is stored [O, I].</summary>
     public bool IsConv1D { get; init; }
 
+    /// <summary>For fused q, k and v which a GGUF has in another order: their heads.</summary>
+    public HeadRows? FusedHeads { get; init; }
+
+    /// <summary>Which heads the rows are, where a GGUF may have them in another order; else null.</summary>
+    public HeadRows? Heads => FusedHeads ?? (RotatedHeads > 0 ? new HeadRows(RotatedHeads) : null);
+
     /// <summary>What a norm's gains in the file have more than those on the device, which are as adapters bring them.</summary>
     public float GainShift { get; init; }
 

@@ -145,6 +145,57 @@ public sealed class GgufAdapterTests : IDisposable
         Assert.NotEqual(expected, Logits(tree));
     }
 
+    // Fused q, k and v, and experts, lie otherwise in GGUF than in a checkpoint.
+    [Theory, InlineData("gpt_neox", "query_key_value"), InlineData("falcon", "query_key_value"), InlineData("falcon-mqa", "query_key_value"), InlineData("mixtral", "experts"), InlineData("qwen3_moe", "experts"), InlineData("phi3", "qkv_proj")]
+    public void Pairs_on_fused_modules_and_experts_go_to_GGUF_and_back_and_mean_the_same_on_every_base(string name, string modules)
+    {
+        string origin = SharedFolder.Require("fixtures/models/" + name), peft = Path.Combine(_folder, "peft"), file = Path.Combine(_folder, "lora.gguf"), back = Path.Combine(_folder, "back"), gguf = Path.Combine(_folder, "base.gguf");
+        using DecoderModel model = DecoderModel.Load(BaseCheckpoint.Open(origin), new ReferenceBackend());
+        Random random = new(3);
+        List<Tensor> tensors = [];
+        List<string> targets = [];
+        foreach (ModelSite site in model.Sites.Sites.Where(s => s.Linear is not null && s.Name.Contains(modules, StringComparison.Ordinal)))
+        {
+            targets.Add(site.Name);
+            foreach ((string part, Shape shape) in new[] { ("lora_A", new Shape(2, site.Linear!.Inputs)), ("lora_B", new Shape(site.Linear.Outputs, 2)) })
+                tensors.Add(Tensor.FromFloats($"base_model.model.{site.Name}.{part}.weight", shape, [.. Enumerable.Range(0, (int)shape.Elements).Select(_ => random.NextSingle() - 0.5f)]));
+        }
+        Directory.CreateDirectory(peft);
+        Safetensors.Write(Path.Combine(peft, "adapter_model.safetensors"), tensors);
+        File.WriteAllText(Path.Combine(peft, "adapter_config.json"), JsonSerializer.Serialize(new { peft_type = "LORA", r = 2, lora_alpha = 3, target_modules = targets }));
+        Command.Run("convert", origin, gguf, "--type", "f32");
+        Command.Run("convert", peft, file, "--base", origin);
+        Command.Run("convert", file, back, "--base", gguf);
+        using (TensorFile wanted = Safetensors.Open(peft + "/adapter_model.safetensors"), found = Safetensors.Open(back + "/adapter_model.safetensors"))
+        {
+            Assert.Equal(wanted.Tensors.Keys.Order(StringComparer.Ordinal), found.Tensors.Keys.Order(StringComparer.Ordinal));
+            Assert.All(wanted.Tensors.Values, t => Assert.True(t.Bytes.SequenceEqual(found.Tensors[t.Name].Bytes), t.Name));
+        }
+        using DecoderModel other = DecoderModel.Load(BaseCheckpoint.Open(gguf), new ReferenceBackend());
+        int[] ids = [1, 5, 9, 33, 2, 7];
+        float[] Logits(DecoderModel on, string adapter)
+        {
+            using ResidentAdapter resident = ResidentAdapter.Load(adapter, "a", on.Sites, on.Backend);
+            return ModelGolden.Logits(on, PathResolver.Resolve("a", on.Sites, on.Backend, [(resident, 1)]), ids);
+        }
+        float[] expected = Logits(model, peft);
+        Assert.True(GoldenError.Relative(ModelGolden.Logits(model, AdapterPath.Root, ids), expected) > 0.01, "the adapter does nothing");
+        Assert.Equal(expected, Logits(model, file));
+        Assert.True(GoldenError.Relative(Logits(other, file), expected) <= 2e-6);
+        Assert.True(GoldenError.Relative(Logits(other, peft), expected) <= 2e-6);
+    }
+
+    [Fact]
+    public void Pairs_on_some_experts_of_a_layer_are_no_GGUF_adapter()
+    {
+        string peft = Path.Combine(_folder, "peft");
+        Directory.CreateDirectory(peft);
+        const string Module = "model.layers.0.block_sparse_moe.experts.2.w1";
+        Safetensors.Write(Path.Combine(peft, "adapter_model.safetensors"), [Tensor.FromFloats($"base_model.model.{Module}.lora_A.weight", new Shape(1, 64), new float[64]), Tensor.FromFloats($"base_model.model.{Module}.lora_B.weight", new Shape(48, 1), new float[48])]);
+        File.WriteAllText(Path.Combine(peft, "adapter_config.json"), JsonSerializer.Serialize(new { peft_type = "LORA", r = 1, lora_alpha = 1, target_modules = new[] { Module } }));
+        Assert.Contains("blk.0.ffn_gate_exps.weight: GGUF has one tensor for 6 experts, the adapter has pairs on 1 of them: 2", Command.Fail("convert", peft, Path.Combine(_folder, "x.gguf"), "--base", SharedFolder.Require("fixtures/models/mixtral")));
+    }
+
     private static IEnumerable<string> BasesOf(string name)
     {
         string family = name.Split('-')[0];

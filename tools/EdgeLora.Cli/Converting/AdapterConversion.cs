@@ -116,6 +116,10 @@ internal static class AdapterConversion
             path = host.Model.Checkpoint.Path;
         }
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
-        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Type));
+        bool fused = checkpoint.Config.TryGetString("model_type", out string type) && GgufNames.SplitsQueryKeyValue(GgufNames.ArchitectureOf(type));
+        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Type))
+        {
+            KvHeads = fused ? ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint).KvHeads : null,
+        };
     }
 }

@@ -6,7 +6,8 @@ namespace EdgeLora.Core;
 /// A GGUF LoRA as llama.cpp reads it (src/llama-adapter.cpp, convert_lora_to_gguf.py): <c>general.type</c> adapter, <c>adapter.type</c> lora, <c>general.architecture</c> that of the base, <c>adapter.lora.alpha</c> F32,
 /// one for the file; a pair's scale is alpha over its rank, and 1 where alpha is 0 or absent. <c>adapter.alora.invocation_tokens</c>, <c>adapter.lora.task_name</c> and <c>adapter.lora.prompt_prefix</c> may be there.
 /// These and <c>general.*</c> (author, license, tags) go along in <c>.elora</c>.
-/// Tensors: <c>blk.0.attn_q.weight.lora_a</c> [R, I], <c>.lora_b</c> [O, R], as PEFT has them, but for token_embd, whose A is turned [V, R]. The rows of a llama's q and k stand as <see cref="QueryKeyPermutation.ToAdjacent"/> says.
+/// Tensors: <c>blk.0.attn_q.weight.lora_a</c> [R, I], <c>.lora_b</c> [O, R], as PEFT has them, but for token_embd, whose A is turned [V, R]. The rows of a llama's q and k stand as <see cref="QueryKeyPermutation.ToAdjacent"/> says,
+/// fused q, k and v as <see cref="QueryKeyValueRows"/>. Pairs of all experts of a layer are one: <c>blk.0.ffn_up_exps.weight.lora_a</c> [E, R, I], <c>.lora_b</c> [E, O, R].
 /// </summary>
 public sealed class GgufFormat : AdapterFileFormat
 {
@@ -95,14 +96,23 @@ public sealed class GgufFormat : AdapterFileFormat
         Plan(adapter, options, out List<LowRankPair> pairs, out double alpha, out double[] left).Demand(adapter.FilePath, options.Fold);
         string architecture = ArchitectureOf(adapter, options)!;
         List<Tensor> tensors = [];
+        SortedDictionary<string, SortedDictionary<int, (Tensor A, Tensor B)>> stacks = new(StringComparer.Ordinal);
         for (int i = 0; i < pairs.Count; i++)
         {
             (LowRankPair pair, double factor) = (pairs[i], left[i]);
+            if (GgufStacks.PartToGguf(architecture, pair.Module + Weight) is { } part)
+            {
+                (stacks.TryGetValue(part.Name, out SortedDictionary<int, (Tensor A, Tensor B)>? stack) ? stack : stacks[part.Name] = [])
+                    .Add(part.Part, (Stored(pair.A, 1, $"{pair.Module}.lora_A", part.Name + EndA, t => t), Stored(pair.B, factor, $"{pair.Module}.lora_B", part.Name + EndB, t => t)));
+                continue;
+            }
             string name = GgufNames.ToGguf(architecture, pair.Module + Weight)!;
             int[]? order = adapter.RowOrder is null ? GgufRows.FileOrder(architecture, pair, options.Base!) : null;
             tensors.Add(Stored(pair.A, 1, $"{pair.Module}.lora_A", name + EndA, t => pair.IsEmbedding ? t.Transposed() : t));
             tensors.Add(Stored(pair.B, factor, $"{pair.Module}.lora_B", name + EndB, t => order is null ? t : t.Reordered(order)));
         }
+        foreach (SortedDictionary<int, (Tensor A, Tensor B)> stack in stacks.Values)
+            tensors.AddRange(GgufExpertPairs.Stack([.. stack.Values.Select(p => p.A)]), GgufExpertPairs.Stack([.. stack.Values.Select(p => p.B)]));
         Dictionary<string, object> metadata = new()
         {
             ["general.architecture"] = architecture,
@@ -163,8 +173,15 @@ public sealed class GgufFormat : AdapterFileFormat
             refusals.Add($"{Title}: no names are known for {architecture}; they are for {string.Join(", ", GgufNames.Architectures)}");
             return;
         }
+        GgufExpertPairs.Check(architecture, pairs, options.Base, refusals);
         foreach (LowRankPair pair in pairs)
         {
+            if (!pair.IsEmbedding && GgufStacks.PartToGguf(architecture, pair.Module + Weight) is not null)
+            {
+                if (options.Base is { } origin && GgufRows.Fault(architecture, pair, origin) is { } misfit)
+                    refusals.Add(misfit);
+                continue;
+            }
             if (GgufNames.ToGguf(architecture, pair.Module + Weight) is not { } name)
                 refusals.Add($"{pair.Module}: GGUF has no name for it in {architecture}");
             else if (pair.IsEmbedding != (name == Table))
@@ -190,7 +207,9 @@ public sealed class GgufFormat : AdapterFileFormat
         {
             bool isA = info.Name.EndsWith(EndA, StringComparison.Ordinal);
             string stem = isA || info.Name.EndsWith(EndB, StringComparison.Ordinal) ? info.Name[..^EndA.Length] : "";
-            if (stem.Length == 0)
+            if (GgufStacks.HoldsExperts(stem) && GgufStacks.PartToHuggingFace(architecture, stem, 0) is not null)
+                GgufExpertPairs.Read(file, info, architecture, stem, isA, tensors, ranks, complete, faults);
+            else if (stem.Length == 0)
                 faults.Add(info.Name.EndsWith("_norm.weight", StringComparison.Ordinal) ? $"{info.Name}: is a whole norm, which llama.cpp passes over" : $"{info.Name}: expected a name that ends in {EndA} or {EndB}");
             else if (!stem.EndsWith(Weight, StringComparison.Ordinal) || GgufNames.ToHuggingFace(architecture, stem) is not { } name)
                 faults.Add($"{stem}: {architecture} has no tensor of this name");
@@ -216,7 +235,7 @@ public sealed class GgufFormat : AdapterFileFormat
         }
         // What was seen once is half of a pair.
         foreach (string module in complete)
-            faults.Add($"{GgufNames.ToGguf(architecture, module + Weight)}: {(tensors.ContainsKey(PeftAdapter.NameOf(new(), module, PeftPart.A)) || tensors.ContainsKey(PeftAdapter.NameOf(new(), module, PeftPart.EmbeddingA)) ? "lora_b" : "lora_a")} is missing");
+            faults.Add($"{GgufNames.ToGguf(architecture, module + Weight) ?? module}: {(tensors.ContainsKey(PeftAdapter.NameOf(new(), module, PeftPart.A)) || tensors.ContainsKey(PeftAdapter.NameOf(new(), module, PeftPart.EmbeddingA)) ? "lora_b" : "lora_a")} is missing");
         if (tensors.Count == 0 && faults.Count == 0)
             faults.Add("holds no low-rank pair");
         faults.ThrowIfAny();
@@ -224,7 +243,7 @@ public sealed class GgufFormat : AdapterFileFormat
     }
 
     // Quantised pairs are widened each time they are read: nothing computes with them as they are.
-    private static Tensor Widened(Tensor tensor) => tensor.Type is DType.F32 or DType.F16 or DType.BF16 or DType.F64 ? tensor
+    internal static Tensor Widened(Tensor tensor) => tensor.Type is DType.F32 or DType.F16 or DType.BF16 or DType.F64 ? tensor
         : new(tensor.Name, DType.F32, tensor.Shape, new ComputedStorage(DType.F32.Bytes(tensor.Shape.Elements), () => Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats())));
 
     private static bool IsText(string key) => key.StartsWith(PeftAdapter.MetadataPrefix, StringComparison.Ordinal) || key.StartsWith(General, StringComparison.Ordinal) && !s_own.Contains(key);

@@ -1,6 +1,6 @@
 namespace EdgeLora.Core;
 
-/// <summary>The order in which a GGUF file has the rows of q and k, against a checkpoint's.</summary>
+/// <summary>The order in which a GGUF file has the rows of q and k, alone or fused, against a checkpoint's.</summary>
 public static class GgufRows
 {
     private const string Query = ".self_attn.q_proj", Key = ".self_attn.k_proj";
@@ -15,8 +15,8 @@ public static class GgufRows
     /// </summary>
     /// <param name="adapter">An adapter whose <see cref="PeftAdapter.RowOrder"/> is set; another is given back.</param>
     /// <param name="baseArchitecture">The base's architecture in GGUF's spelling.</param>
-    /// <param name="headsOf">How many heads the rows of a module are; 0: no module of the base's.</param>
-    public static PeftAdapter ToCheckpoint(PeftAdapter adapter, string baseArchitecture, Func<string, int> headsOf)
+    /// <param name="headsOf">Which heads the rows of a module are; null: it is no module of the base's, or that is not known.</param>
+    public static PeftAdapter ToCheckpoint(PeftAdapter adapter, string baseArchitecture, Func<string, HeadRows?> headsOf)
     {
         if (adapter.RowOrder is not { } architecture)
             return adapter;
@@ -28,14 +28,17 @@ public static class GgufRows
             faults.ThrowIfAny();
             Dictionary<string, Tensor> tensors = adapter.Tensors.ToDictionary(StringComparer.Ordinal);
             foreach (PeftModule module in adapter.Modules.Values)
-                if (AreFused(architecture, module.Name))
-                    faults.Add(FusedFault(module.Name));
-                else if (AreMoved(architecture, module.Name) && module[PeftPart.B] is { } b && headsOf(module.Name) is int heads and > 0)
+                if (AreMoved(architecture, module.Name) && module[PeftPart.B] is { } b)
                 {
-                    if (b.Shape[0] % (2L * heads) == 0)
-                        tensors[b.Name] = b.Reordered(QueryKeyPermutation.ToAdjacent((int)b.Shape[0], heads));
+                    if (headsOf(module.Name) is not { } heads)
+                    {
+                        if (AreFused(architecture, module.Name))
+                            faults.Add(FusedFault(module.Name));
+                    }
+                    else if (heads.ToCheckpoint(b.Shape[0]) is { } order)
+                        tensors[b.Name] = b.Reordered(order);
                     else
-                        faults.Add($"{GgufNames.ToGguf(architecture, module.Name + ".weight")}: {b.Shape[0]} rows are not {heads} heads of an even size");
+                        faults.Add($"{GgufNames.ToGguf(architecture, module.Name + ".weight")}: {b.Shape[0]} rows are not {heads}");
                 }
             faults.ThrowIfAny();
             return adapter.WithTensors(tensors);
@@ -52,15 +55,18 @@ public static class GgufRows
 
     /// <summary>For every row of the file the checkpoint's row that it holds; null: the same.</summary>
     internal static int[]? FileOrder(string architecture, LowRankPair pair, AdapterBase model) =>
-        AreMoved(architecture, pair.Module) ? QueryKeyPermutation.ToHalves((int)pair.B.Shape[0], HeadsOf(pair.Module, model)) : null;
+        AreMoved(architecture, pair.Module) ? HeadsOf(pair.Module, model)!.Value.ToFile(pair.B.Shape[0]) : null;
 
     /// <summary>Why a pair does not fit the base, or null.</summary>
     internal static string? Fault(string architecture, LowRankPair pair, AdapterBase model)
     {
-        if (AreFused(architecture, pair.Module))
-            return FusedFault(pair.Module);
-        if (AreMoved(architecture, pair.Module) && pair.B.Shape[0] % (2L * HeadsOf(pair.Module, model)) != 0)
-            return $"{pair.Module}: {pair.B.Shape[0]} rows are not {HeadsOf(pair.Module, model)} heads of an even size";
+        if (AreMoved(architecture, pair.Module))
+        {
+            if (HeadsOf(pair.Module, model) is not { } heads)
+                return FusedFault(pair.Module);
+            if (heads.ToFile(pair.B.Shape[0]) is null)
+                return $"{pair.Module}: {pair.B.Shape[0]} rows are not {heads}";
+        }
         if (model.Weights.Count == 0)
             return null;
         if (!model.Weights.TryGetValue(pair.Module + ".weight", out Shape stored))
@@ -74,11 +80,13 @@ public static class GgufRows
 
     private static bool AreFused(string architecture, string module) => GgufNames.SplitsQueryKeyValue(architecture) && module.EndsWith("query_key_value", StringComparison.Ordinal);
 
-    private static string FusedFault(string module) => $"{module}: GGUF has q, k and v in another order than the checkpoint; adapters there are not read or written in GGUF";
+    private static string FusedFault(string module) => $"{module}: GGUF has q, k and v in another order than the checkpoint, and the base's heads are not known";
 
-    private static int HeadsOf(string module, AdapterBase model)
+    private static HeadRows? HeadsOf(string module, AdapterBase model)
     {
-        int heads = model.Config.GetInt("num_attention_heads", 1, 1 << 16);
-        return module.EndsWith(Key, StringComparison.Ordinal) ? model.Config.GetInt("num_key_value_heads", 1, 1 << 16, heads) : heads;
+        int heads = model.Config.GetInt(model.Config.FirstOf("num_attention_heads", "n_head") ?? "num_attention_heads", 1, 1 << 16);
+        if (module.EndsWith(Query, StringComparison.Ordinal) || module.EndsWith(Key, StringComparison.Ordinal))
+            return new(module.EndsWith(Key, StringComparison.Ordinal) ? model.Config.GetInt("num_key_value_heads", 1, 1 << 16, heads) : heads);
+        return model.KvHeads is { } kv ? new(heads, kv) : null;
     }
 }

@@ -48,10 +48,8 @@ public sealed class LayerSites(SiteBuilder build, ModelConfig config, string nam
     /// <param name="pieces">Pieces in a checkpoint.</param>
     public (LinearSite Site, int Pieces) Qkv(string part, bool bias, int pieces)
     {
-        int q = Query, kv = KeyValue;
-        bool split = build.Checkpoint.SplitsQueryKeyValue && pieces > 1;
-        int[]? order = split ? QueryKeyValueRows.ToPieces(q, kv, pieces) : null;
-        return (build.Linear(name + part, stored + part, q + 2 * kv, config.HiddenSize, bias, rowOrder: order), split ? 1 : pieces);
+        bool split = build.Checkpoint.SplitsQueryKeyValue;
+        return (build.Linear(name + part, stored + part, Query + 2 * KeyValue, config.HiddenSize, bias, fusedHeads: new HeadRows(config.Heads, pieces)), split ? 1 : pieces);
     }
 
     /// <summary>A norm whose heads' gains are tensors of their own, <c>{part}.norms.0.weight</c> and on: one site.</summary>
