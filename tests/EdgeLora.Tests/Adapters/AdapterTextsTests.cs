@@ -63,13 +63,13 @@ public sealed class AdapterTextsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("gpt2-tigrinya-clm", "onnx_adapter", "base_model_name_or_path gpt2", "lora_dropout 0.05")]
-    [InlineData("gpt2-tigrinya-clm", "mlx")]
-    [InlineData("distilbert-imdb", "loralib", "base_model_name_or_path distilbert-base-uncased", "task_type SEQ_CLS")]
-    [InlineData("distilbert-imdb", "peft_bin")]
+    [InlineData("data/lora-adapters/gpt2-tigrinya-clm", "onnx_adapter", "base_model_name_or_path gpt2", "lora_dropout 0.05")]
+    [InlineData("data/lora-adapters/gpt2-tigrinya-clm", "mlx")]
+    [InlineData("fixtures/peft/bert-cls", "loralib", "base_model_name_or_path ../bases/bert", "task_type SEQ_CLS")]
+    [InlineData("fixtures/peft/bert-cls", "peft_bin")]
     public void What_a_format_has_no_place_for_is_named(string adapter, string to, params string[] named)
     {
-        string said = Said("convert", SharedFolder.Require("data/lora-adapters/" + adapter), At("out" + AdapterFormats.Named(to)!.Extension), "--to", to, "--json");
+        string said = Said("convert", SharedFolder.Require(adapter), At("out" + AdapterFormats.Named(to)!.Extension), "--to", to, "--json");
         Assert.Equal(named.Length > 0, said.Contains("left behind", StringComparison.Ordinal));
         Assert.All(named, n => Assert.Contains(n, said));
     }

@@ -27,7 +27,7 @@ internal sealed class TokenizerJsonFuzz : TokenizerFuzz
     public override string Name => "tokenizer-json";
 
     // A pattern's letter takes a hundred bytes, of at most 2048 (and a class a page for the letters that it meets); a token of few letters a string and a place in two tables.
-    public override long SlackBytes => 1 << 20;
+    public override long SlackBytes => 1280 << 10;
 
     public override string FileName => "tokenizer.json";
 
