@@ -52,7 +52,7 @@ public static class SafeJson
                 using (document)
                     throw new ModelFileException(path, $"{(HalfPairIn(document.RootElement) is { Length: > 0 } field ? field : what)}: a string holds half of a surrogate pair, which is no character");
             if (!allowDuplicates)
-                DuplicateKeys.Refuse(utf8);
+                DuplicateKeys.Refuse(utf8.Span);
             return document;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

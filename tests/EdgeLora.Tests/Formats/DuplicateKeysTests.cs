@@ -27,6 +27,17 @@ public sealed class DuplicateKeysTests
     public void The_same_key_in_other_objects_is_not(string json) => SafeJson.Parse("a.json", Encoding.UTF8.GetBytes(json)).Dispose();
 
     [Fact]
+    public void One_that_stands_twice_deep_among_many_is_found()
+    {
+        string many = string.Join(',', Enumerable.Range(0, 300).Select(i => $"\"{i}\":0")), json = "0";
+        for (int i = 0; i < 40; i++)
+            json = $"{{{many},\n\"in\":{json}}}";
+        SafeJson.Parse("a.json", Encoding.UTF8.GetBytes(json)).Dispose();
+        ModelFileException thrown = Assert.Throws<ModelFileException>(() => SafeJson.Parse("a.json", Encoding.UTF8.GetBytes(json.Replace("\"in\":0", "\"in\":0,\"\\u0031\":1", StringComparison.Ordinal))));
+        Assert.Contains("line 41: Duplicate property '1'", thrown.Message);
+    }
+
+    [Fact]
     public void Many_small_objects_after_a_large_one_take_no_longer()
     {
         string text = "[{" + string.Join(',', Enumerable.Range(0, 200_000).Select(i => $"\"{i}\":0")) + "}," + string.Join(',', Enumerable.Repeat("{\"a\":1}", 200_000)) + "]";
