@@ -70,7 +70,7 @@ public sealed class LoraAdapter : IDisposable
     public string ContentFingerprint => Fingerprint.Of(_tensors);
 
     /// <summary>Opens a folder or file of any format of <see cref="AdapterFormats"/> and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
-    public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(AdapterFormats.Read(path, new() { Layers = LayersOf(sites) }), sites, name);
+    public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(AdapterFormats.Read(path, new() { Layers = sites.LinearLayers }), sites, name);
 
     /// <summary>Fits an opened adapter to a base. Takes ownership of <paramref name="file"/>, also when it throws <see cref="ModelFileException"/>.</summary>
     public static LoraAdapter Fit(PeftAdapter file, SiteCatalog sites, string name)
@@ -80,7 +80,7 @@ public sealed class LoraAdapter : IDisposable
         TensorFile tensors = file.File;
         try
         {
-            file = FusedExperts.AreIn(file) ? FusedExperts.Split(file, LayersOf(sites)) : file;
+            file = FusedExperts.Split(file, sites.LinearLayers);
             return file.Config.PeftType == PeftConfig.Bottleneck
                 ? new(name, file, tensors, [], new BottleneckFit(file, sites).Run())
                 : new(name, file, tensors, new AdapterFit(file, sites).Run(), []);
@@ -97,9 +97,6 @@ public sealed class LoraAdapter : IDisposable
             throw;
         }
     }
-
-    private static BaseLayers LayersOf(SiteCatalog sites) =>
-        new(sites.Sites.Where(s => s.Linear is not null).Select(s => new BaseLinear(s.Name, s.Linear!.Outputs, s.Linear.Inputs, !s.IsConv1D, s.Linear.Weight.Type)));
 
     /// <summary>Unmaps the file. Nothing on a path may look into it any more.</summary>
     public void Dispose() => _file.Dispose();

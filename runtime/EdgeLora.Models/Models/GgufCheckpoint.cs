@@ -96,11 +96,11 @@ public sealed class GgufCheckpoint
     {
         if (!_names.TryGetValue(name, out string? stored))
             throw new ModelFileException(File.FilePath, $"tensor '{GgufNames.ToGguf(Architecture, name) ?? name}' ({name}) is missing");
-        return Listed(stored).First(t => t.Name == name);
+        return Listed(stored, Array.IndexOf(_listed[stored], name));
     }
 
     /// <summary>Every mapped tensor under its Hugging Face name. Disposing it unmaps the file. Throws <see cref="ModelFileException"/> with every tensor whose type is not read.</summary>
-    public TensorFile ToTensorFile() => File.ToTensorFile(info => Listed(info.Name));
+    public TensorFile ToTensorFile() => File.ToTensorFile(info => _listed[info.Name].Select((_, at) => Listed(info.Name, at)));
 
     /// <summary>The Hugging Face names of one of the file's tensors: none, its own, or those of the parts of a stack.</summary>
     public IReadOnlyList<string> NamesIn(string stored) => _listed[stored];
@@ -108,13 +108,8 @@ public sealed class GgufCheckpoint
     /// <summary>Whether the file's tensor is a stack of parts.</summary>
     public bool IsStack(string stored) => GgufStacks.PartToHuggingFace(Architecture, stored, 0) is not null;
 
-    private IEnumerable<Tensor> Listed(string stored)
-    {
-        string[] names = _listed[stored];
-        if (IsStack(stored))
-            return names.Select((name, i) => Renamed(File.Part(stored, i), name));
-        return names.Select(name => Renamed(File.Tensor(stored), name));
-    }
+    // What stands in the file under this name, or the part of it at a place in its list.
+    private Tensor Listed(string stored, int at) => Renamed(IsStack(stored) ? File.Part(stored, at) : File.Tensor(stored), _listed[stored][at]);
 
     // llama.cpp takes the gate of a shared expert as a vector too.
     private static Tensor Renamed(Tensor tensor, string name) =>

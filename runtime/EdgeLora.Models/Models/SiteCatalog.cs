@@ -56,6 +56,9 @@ public sealed class SiteCatalog
                 _bottlenecks[$"layers.{i}.{part}_adapter"] = sites.Count + _bottlenecks.Count;
     }
 
+    /// <summary>The linear layers, for adapters that are cut to them when they are read. Made at first use.</summary>
+    public BaseLayers LinearLayers => field ??= new(Sites.Where(s => s.Linear is not null).Select(s => new BaseLinear(s.Name, s.Linear!.Outputs, s.Linear.Inputs, !s.IsConv1D, s.Linear.Weight.Type)));
+
     /// <summary>Places for bottleneck adapters by name (<c>layers.0.attn_adapter</c>, <c>layers.0.mlp_adapter</c>, …), with their indices, which follow those of <see cref="Sites"/>.</summary>
     public IReadOnlyDictionary<string, int> Bottlenecks => _bottlenecks;
 
