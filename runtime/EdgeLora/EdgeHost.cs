@@ -15,7 +15,7 @@ public sealed partial class EdgeHost : IDisposable
         Tokenizer = tokenizer;
         Tree = tree;
         _options = options;
-        Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes) { IsWatched = options.Watch };
+        Store = new(model, options.AdapterBudgetBytes, options.StagedBudgetBytes) { IsWatched = options.Watch, TrustElora = options.TrustElora };
         Overlays = new(model, Store, options.OverlayBudgetBytes);
         BaseName = HubModel.IsHub(name) ? HubModel.Parse(name).Id.Split('/')[^1] : File.Exists(name) ? Path.GetFileNameWithoutExtension(name) : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(name)));
         Meter = new(this);

@@ -28,6 +28,11 @@ public sealed record EdgeHostOptions
     public long OverlayBudgetBytes { get; init; } = 512L << 20;
     /// <summary>Watches the tree's folder: a folder dropped in is mounted, a changed file reloaded, a deleted one unmounted. Adapters' files are then read into memory, not mapped.</summary>
     public bool Watch { get; init; }
+    /// <summary>
+    /// Takes the bytes of <c>.elora</c> files as they are: for files that were verified when they were installed. Such an adapter is mapped, its header checked, and it can be used at once, whatever its size; its numbers
+    /// are read when a token needs them. False: each is compared with its checksum and searched for NaN first.
+    /// </summary>
+    public bool TrustElora { get; init; }
     /// <summary>How often a watched folder is looked at even when the system reports nothing: network drives report little.</summary>
     public TimeSpan WatchInterval { get; init; } = TimeSpan.FromSeconds(2);
     /// <summary>How long files must stay as they are before they are read: writers write in pieces.</summary>

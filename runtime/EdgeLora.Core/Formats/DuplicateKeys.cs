@@ -26,7 +26,7 @@ internal static class DuplicateKeys
                 switch (reader.TokenType)
                 {
                     case JsonTokenType.StartObject:
-                        if (reader.CurrentDepth >= starts.Length)
+                        while (reader.CurrentDepth >= starts.Length)
                             Grow(ref starts);
                         starts[reader.CurrentDepth] = count;
                         break;

@@ -132,6 +132,9 @@ public sealed class PeftAdapter : IDisposable
     /// <summary>Fingerprints of the parent and of the base, where the container is <c>.elora</c>; else null.</summary>
     public EdgeAdapterHeader? Header { get; private init; }
 
+    /// <summary>Whether its bytes are taken as they are, unread: <see cref="AdapterOptions.TrustElora"/>.</summary>
+    public bool IsTrusted { get; internal set; }
+
     /// <summary>The format that it was read from; null for one that was made in memory.</summary>
     public AdapterFileFormat? Format { get; internal set; }
 

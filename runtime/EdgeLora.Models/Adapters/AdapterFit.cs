@@ -18,7 +18,7 @@ internal sealed class AdapterFit(PeftAdapter file, SiteCatalog sites)
             if (!CheckLayers())
                 _faults.ThrowIfAny();
             SiteNames names = new(sites, file.Modules.Keys);
-            AdapterTensors tensors = new(_faults);
+            AdapterTensors tensors = new(_faults, file.IsTrusted);
             foreach (PeftModule module in file.Modules.Values)
             {
                 if (names.Find(module.Name) is not { } site)

@@ -15,6 +15,9 @@ public sealed partial class AdapterStore
     /// <summary>Adapters' files are read into memory, not mapped, and one that waits in RAM is used also when its file has changed: for who watches the files and calls <see cref="Replace"/>.</summary>
     public bool IsWatched { get; init; }
 
+    /// <summary>Bytes of <c>.elora</c> files are taken as they are: <see cref="AdapterOptions.TrustElora"/>.</summary>
+    public bool TrustElora { get; init; }
+
     /// <summary>Generations that were replaced or unmounted, and still have users.</summary>
     public int RetiredCount
     {
@@ -34,11 +37,11 @@ public sealed partial class AdapterStore
     public LoraAdapter ReadFile(string folder, string name)
     {
         if (!IsWatched)
-            return LoraAdapter.Load(folder, name, _model.Sites);
+            return LoraAdapter.Load(folder, name, _model.Sites, TrustElora);
         using (MappedFile.ReadIntoMemory())
             try
             {
-                return LoraAdapter.Load(folder, name, _model.Sites);
+                return LoraAdapter.Load(folder, name, _model.Sites, TrustElora);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {

@@ -6,7 +6,9 @@ using EdgeLora.Core;
 namespace EdgeLora.Models;
 
 /// <summary>Checks an adapter's tensors one by one (type, shape, finite values) and brings them into the base's row order.</summary>
-internal sealed class AdapterTensors(FaultList faults)
+/// <param name="faults">Told what is wrong.</param>
+/// <param name="trusted">Whether numbers are taken as they are, unread.</param>
+internal sealed class AdapterTensors(FaultList faults, bool trusted = false)
 {
     /// <summary>The tensor ready for a backend, or null after a fault (or where it is absent, which the caller has named).</summary>
     public Tensor? Take(Tensor? tensor, string label, Shape expected, int[]? rowOrder = null)
@@ -20,7 +22,7 @@ internal sealed class AdapterTensors(FaultList faults)
         }
         if (tensor.Type == DType.F64)
             tensor = Tensor.FromFloats(tensor.Name, tensor.Shape, tensor.ToFloats());
-        if (FirstNotFinite(tensor) is long at && at >= 0)
+        if (!trusted && FirstNotFinite(tensor) is long at && at >= 0)
         {
             faults.Add($"{label}: element {at} is NaN or infinite");
             return null;

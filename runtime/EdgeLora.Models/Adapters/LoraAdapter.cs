@@ -70,7 +70,11 @@ public sealed class LoraAdapter : IDisposable
     public string ContentFingerprint => Fingerprint.Of(_tensors);
 
     /// <summary>Opens a folder or file of any format of <see cref="AdapterFormats"/> and fits it to a base. Throws one <see cref="ModelFileException"/> with every fault.</summary>
-    public static LoraAdapter Load(string path, string name, SiteCatalog sites) => Fit(AdapterFormats.Read(path, new() { Layers = sites.LinearLayers }), sites, name);
+    /// <param name="path">The folder or file.</param>
+    /// <param name="name">The adapter's name.</param>
+    /// <param name="sites">The base's modules.</param>
+    /// <param name="trustElora"><see cref="AdapterOptions.TrustElora"/>.</param>
+    public static LoraAdapter Load(string path, string name, SiteCatalog sites, bool trustElora = false) => Fit(AdapterFormats.Read(path, new() { Layers = sites.LinearLayers, TrustElora = trustElora }), sites, name);
 
     /// <summary>Fits an opened adapter to a base. Takes ownership of <paramref name="file"/>, also when it throws <see cref="ModelFileException"/>.</summary>
     public static LoraAdapter Fit(PeftAdapter file, SiteCatalog sites, string name)

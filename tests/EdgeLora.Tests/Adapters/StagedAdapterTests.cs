@@ -1,3 +1,4 @@
+using EdgeLora.Core;
 using EdgeLora.Models;
 using Xunit;
 
@@ -63,6 +64,42 @@ public sealed class StagedAdapterTests
         Assert.Equal(3 * One, host.Store.Prefetch(host.Tree.Get("p"), long.MaxValue));
         Assert.Equal((5, 0L), (host.Store.ResidentCount, host.Store.Evictions));
         Assert.All(host.Tree.Get("p").Children, c => Assert.Equal(AdapterState.Resident, c.State));
+    }
+
+    [Fact]
+    public void The_bytes_of_a_trusted_container_are_taken_as_they_are_and_its_header_is_not()
+    {
+        using RandomTree tree = new(34);
+        string folder = Path.Combine(tree.Folder, tree.Add("", "a"));
+        float[] expected;
+        using (EdgeHost host = EdgeHost.Open(tree.Folder))
+            expected = Logits(host, "a");
+        string elora = Path.Combine(folder, PeftAdapter.EdgeName);
+        using (PeftAdapter adapter = PeftAdapter.Open(folder))
+            adapter.WriteElora(elora + ".new", "a");
+        foreach (string file in Directory.GetFiles(folder, "adapter_*"))
+            File.Delete(file);
+        File.Move(elora + ".new", elora);
+        foreach (bool trust in (bool[])[false, true])
+            using (EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { TrustElora = trust }))
+                Assert.Equal(expected, Logits(host, "a"));
+
+        Turn(elora, ^1);
+        using (EdgeHost host = EdgeHost.Open(tree.Folder))
+            Assert.Contains("checksum", Assert.Throws<ModelFileException>(() => host.Enter("a")).Message);
+        using (EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { TrustElora = true }))
+            Assert.NotEqual(expected, Logits(host, "a"));
+
+        Turn(elora, 40);
+        using (EdgeHost host = EdgeHost.Open(tree.Folder, new EdgeHostOptions { TrustElora = true }))
+            Assert.Contains("header: the checksum", Assert.Throws<ModelFileException>(() => host.Enter("a")).Message);
+    }
+
+    private static void Turn(string file, Index at)
+    {
+        byte[] bytes = File.ReadAllBytes(file);
+        bytes[at] ^= 0x40;
+        File.WriteAllBytes(file, bytes);
     }
 
     private const long One = sizeof(float) * 2 * (192 + 192 + 96 + 192 + 192 + 512);

@@ -25,7 +25,7 @@ public sealed class BenchTests : IDisposable
     {
         JsonElement report = Report();
         JsonElement cpu = report.GetProperty("devices")[0];
-        List<string> expected = ["memory/read", "train/lora-r8-2x32", "switch/resident", "switch/fuse", "token/fused", "tick/jitter", "adapter/load", "mixed/s4-n4"];
+        List<string> expected = ["memory/read", "train/lora-r8-2x32", "switch/resident", "switch/fuse", "token/fused", "tick/jitter", "adapter/load", "adapter/mapped", "mixed/s4-n4"];
         foreach (string place in new[] { "base", "all-x1", "all-x2", "all-x4", "qv-x1", "qv-x2", "qv-x4", "wide-x1" })
             expected.AddRange(new[] { "decode/s1", "decode/s4", "decode/s16", "prefill/128", "prefill/512" }.Select(what => $"{what}/{place}"));
         expected.AddRange(new[] { "stay", "resident", "ram", "disk" }.Select(where => $"token/{where}"));

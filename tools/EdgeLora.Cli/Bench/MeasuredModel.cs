@@ -51,6 +51,18 @@ internal sealed class MeasuredModel : IDisposable
     /// <summary>A store of its own over a tree of its own: nodes know the store that has them.</summary>
     public (AdapterStore Store, AdapterTree Tree) OpenStore(long budgetBytes, long stagedBudgetBytes) => (new(Model, budgetBytes, stagedBudgetBytes), AdapterTree.Open(_subject.Adapters));
 
+    /// <summary>The same over a tree of one node, a copy of one of the random adapters as an .elora file that is taken as it is.</summary>
+    public (AdapterStore Store, AdapterTree Tree) OpenTrusted(string node)
+    {
+        string folder = _subject.Adapters + "-elora";
+        AdapterNode from = Tree.Get(node);
+        string to = Path.Combine(folder, from.Name);
+        Directory.CreateDirectory(to);
+        using (PeftAdapter adapter = PeftAdapter.Open(from.Folder))
+            adapter.WriteElora(Path.Combine(to, PeftAdapter.EdgeName), from.Name);
+        return (new(Model, 0, 0) { TrustElora = true }, AdapterTree.Open(folder));
+    }
+
     /// <summary>The path of a random adapter's node, resident from then on; empty: the base.</summary>
     public AdapterPath Place(string node)
     {

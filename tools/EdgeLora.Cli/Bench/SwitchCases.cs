@@ -15,6 +15,7 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
     private static readonly (string Id, string Label)[] s_walks = [("resident", "from a resident adapter"), ("ram", "cold, from RAM"), ("disk", "cold, from disk (file cache)")];
 
     private readonly (AdapterStore Store, AdapterTree Tree) _ram = measured.OpenStore(0, long.MaxValue), _disk = measured.OpenStore(0, 0), _fused = measured.OpenStore(long.MaxValue, 0);
+    private (AdapterStore Store, AdapterTree Tree)? _trusted;
     private OverlayStore? _overlays;
     private FusedPath? _path;
     private Session? _walker;
@@ -30,6 +31,7 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
         yield return new(new("switch/fuse", Group, "fused: the overlay's making", Time, BenchUnit.Milliseconds), 1, RunFuse);
         yield return new(new("token/fused", Group, "next token, fused", Time, BenchUnit.Milliseconds), 1, RunFused);
         yield return new(new("adapter/load", Group, "an adapter's load alone, from disk (file cache)", Time, BenchUnit.Milliseconds), 1, n => RunCold(n, _disk, token: false));
+        yield return new(new("adapter/mapped", Group, "the same of an .elora file that is taken as it is", Time, BenchUnit.Milliseconds), 1, n => RunCold(n, _trusted ??= measured.OpenTrusted(Node), token: false));
     }
 
     /// <summary>What a switch adds to the next token: the difference within each round.</summary>
@@ -53,6 +55,7 @@ internal sealed class SwitchCases(MeasuredModel measured) : IDisposable
         _fused.Store.Dispose();
         _ram.Store.Dispose();
         _disk.Store.Dispose();
+        _trusted?.Store.Dispose();
     }
 
     // The same context on both paths, its keys and values there: a switch finds them again.

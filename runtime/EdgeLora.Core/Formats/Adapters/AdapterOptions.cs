@@ -30,6 +30,9 @@ public sealed record AdapterOptions
     /// <summary>Whether textual-inversion embeddings that lie beside an adapter may be left out.</summary>
     public bool WithoutEmbeddings { get; init; }
 
+    /// <summary>Whether the bytes of an <c>.elora</c> file are taken as they are: neither compared with their checksums nor searched for NaN, so that opening takes as long for a large adapter as for a small one. Its header is checked.</summary>
+    public bool TrustElora { get; init; }
+
     /// <summary>The adapter's name, for formats that hold one.</summary>
     public string Name { get; init; } = "adapter";
 }

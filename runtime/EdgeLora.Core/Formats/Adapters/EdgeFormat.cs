@@ -27,11 +27,13 @@ public sealed class EdgeFormat : AdapterFileFormat
     public override PeftAdapter Read(string path, AdapterOptions options)
     {
         path = FileOf(path);
-        EdgeAdapter edge = EdgeAdapter.Read(path);
+        EdgeAdapter edge = EdgeAdapter.Read(path, verify: !options.TrustElora);
         try
         {
             PeftConfig config = PeftConfigReader.Parse(path, Encoding.UTF8.GetBytes(edge.Header.ConfigJson));
-            return PeftAdapter.Assemble(path, config, edge.Header.ConfigJson, edge.File, edge, edge.Header);
+            PeftAdapter adapter = PeftAdapter.Assemble(path, config, edge.Header.ConfigJson, edge.File, edge, edge.Header);
+            adapter.IsTrusted = options.TrustElora;
+            return adapter;
         }
         catch
         {
