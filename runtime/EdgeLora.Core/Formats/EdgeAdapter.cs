@@ -39,6 +39,9 @@ public sealed class EdgeAdapter : IDisposable
     /// <summary>The tensors, mapped.</summary>
     public TensorFile File { get; }
 
+    /// <summary>Reads a header that stands without its file: the MessagePack map alone. Throws <see cref="ModelFileException"/> for <paramref name="path"/>, naming the field.</summary>
+    public static EdgeAdapterHeader ReadHeader(string path, ReadOnlyMemory<byte> header) => EdgeAdapterIndex.Read(path, header).Header;
+
     /// <summary>
     /// Opens <paramref name="path"/>. Throws <see cref="ModelFileException"/> for anything that is not exactly the layout above.
     /// </summary>

@@ -43,9 +43,9 @@ internal readonly ref struct FlatTable
     public static FlatTable Root(ReadOnlySpan<byte> file, string path, string what, ReadOnlySpan<byte> identifier)
     {
         if (file.Length < 8)
-            throw new ModelFileException(path, $"header: expected 8 bytes, found a file of {file.Length}");
+            throw new ModelFileException(path, $"identifier: expected \"{Encoding.ASCII.GetString(identifier)}\" at byte 4, but the file ends at byte {file.Length}");
         if (!file[4..].StartsWith(identifier))
-            throw new ModelFileException(path, $"identifier: expected \"{Encoding.ASCII.GetString(identifier)}\" at byte 4");
+            throw new ModelFileException(path, $"identifier: expected \"{Encoding.ASCII.GetString(identifier)}\" at byte 4, found {Convert.ToHexString(file.Slice(4, 4))}");
         return new(file, path, what, BinaryPrimitives.ReadUInt32LittleEndian(file));
     }
 
@@ -89,7 +89,7 @@ internal readonly ref struct FlatTable
         uint elements = BinaryPrimitives.ReadUInt32LittleEndian(_file[start..]);
         start += 4;
         if (elements > (uint)((_file.Length - start) / elementBytes))
-            throw Fault($"{name}: {elements} elements of {elementBytes} bytes from byte {start}, but the file has {_file.Length}");
+            throw Fault($"{name}: expected {elements} elements of {elementBytes} bytes at offset {start}, but the file ends at byte {_file.Length}");
         count = (int)elements;
         return start;
     }
@@ -113,7 +113,7 @@ internal readonly ref struct FlatTable
         return _at + offset;
     }
 
-    private int Inside(long at, int bytes, string what) => at >= 0 && at <= _file.Length - bytes ? (int)at : throw Fault($"{what}: {bytes} bytes at {at}, but the file has {_file.Length}");
+    private int Inside(long at, int bytes, string what) => at >= 0 && at <= _file.Length - bytes ? (int)at : throw Fault($"{what}: expected {bytes} bytes at offset {at}, but the file ends at byte {_file.Length}");
 
     private ModelFileException Fault(string fault) => new(_path, $"{_what}: {fault}");
 }

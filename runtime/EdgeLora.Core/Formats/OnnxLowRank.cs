@@ -76,7 +76,7 @@ public static class OnnxLowRank
         List<LowRankPair> pairs = [.. LowRankPair.Of(adapter, refusals).Where(p => !p.IsEmbedding)];
         if (pairs.Count == 0 && refusals.Count == 0)
             refusals.Add("holds no low-rank pair");
-        return new(ScaleFold.Rounding(pairs.Select(p => (p, p.Scale, TypeOf(p.B, type))), Title), refusals);
+        return ScaleFold.Judge(pairs.Select(p => (p, p.Scale, TypeOf(p.B, type))), Title, refusals);
     }
 
     /// <summary>Writes an adapter's pairs, with every scale in B. Throws <see cref="ModelFileException"/> naming what <see cref="Judge"/> refuses.</summary>

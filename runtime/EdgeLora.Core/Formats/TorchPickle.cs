@@ -51,7 +51,7 @@ public static class TorchPickle
         // A bare pickle is refused either way; looking into it tells a hostile one from an old one.
         if (file.Length > 1 && file.Length < 64 << 20 && file.Bytes(0, 1)[0] == 0x80)
             PickleMachine.Run(path, file.Bytes(0, (int)file.Length));
-        return new(path, "is no zip: expected what torch.save writes since 1.6; the older formats are not read. Load it there and save it again");
+        return new(path, $"is no zip, it begins with {Convert.ToHexString(file.Bytes(0, (int)Math.Min(file.Length, 4)))}: expected what torch.save writes since 1.6; the older formats are not read. Load it there and save it again");
     }
 
     private static string FindRoot(string path, StoredZip zip)

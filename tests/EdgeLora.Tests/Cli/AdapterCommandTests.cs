@@ -63,6 +63,48 @@ public sealed class AdapterCommandTests : IDisposable
     }
 
     [Fact]
+    public void What_a_file_does_not_hold_is_told_by_arithmetic_too()
+    {
+        string source = SharedFolder.Require("fixtures/conversions/plain/peft");
+        using JsonDocument scaled = Run(["adapter", "scale", source, "--by", "0.5", "--to", "loralib", "-o", Path.Combine(_folder, "a.bin"), "--json"]), sum = Run(["adapter", "add", source, "--to", "loralib", "-o", Path.Combine(_folder, "b.bin"), "--json"]);
+        Assert.StartsWith("alpha 4 is not in a loralib file", scaled.RootElement.GetProperty("notes")[0].GetString());
+        Assert.StartsWith("alpha 4 is not in a loralib file", sum.RootElement.GetProperty("notes")[0].GetString());
+    }
+
+    [Theory, InlineData("adapter scale --by 0.3"), InlineData("convert")]
+    public void Folding_into_halves_says_how_much_it_rounds(string command)
+    {
+        string half = Path.Combine(_folder, "half.onnx_adapter"), target = Path.Combine(_folder, "scaled.onnx_adapter"), third = Path.Combine(_folder, "third");
+        File.Copy(SharedFolder.Require("fixtures/onnx_adapter/llama-f16.onnx_adapter"), half);
+        Run(["adapter", "scale", half, "--by", "0.3", "-o", third, "--json"]).Dispose();
+        string[] words = command.Split(' ');
+        using JsonDocument json = Run(words[0] == "convert" ? ["convert", third, target, "--fold", "--json"] : [.. words[..2], half, .. words[2..], "-o", target, "--fold", "--json"]);
+        double worst = 0;
+        using (PeftAdapter whole = PeftAdapter.Open(third), folded = PeftAdapter.Open(target))
+            foreach ((LowRankPair exact, LowRankPair stored) in LowRankPair.Of(whole, []).Zip(LowRankPair.Of(folded, [])))
+            {
+                double[] wanted = [.. exact.B.ToFloats().Select(b => b * exact.Scale)], lost = [.. stored.B.ToFloats().Zip(wanted, (a, b) => a - b)];
+                worst = Math.Max(worst, Math.Sqrt(lost.Sum(x => x * x) / wanted.Sum(x => x * x)));
+            }
+        Assert.InRange(worst, 1e-5, 1e-3);
+        Assert.Contains(FormattableString.Invariant($"folding rounds B by {worst:0.0E+0} of its norm at most"), json.RootElement.GetProperty("notes").EnumerateArray().Select(n => n.GetString()));
+    }
+
+    [Fact]
+    public void A_cosine_that_rounds_to_zero_has_no_sign()
+    {
+        string[] paths = [Path.Combine(_folder, "x.elora"), Path.Combine(_folder, "y.elora")];
+        foreach ((string path, float first) in paths.Zip([0f, -1e-6f]))
+        {
+            float[] a = first == 0 ? [1, 0] : [first, 1];
+            using PeftAdapter made = PeftAdapter.Create(path, PairConfig.Of(path, new Dictionary<string, (int, double)> { ["m"] = (1, 1) }), [("m", PeftPart.A, Tensor.FromFloats("", new Shape(1, 2), a)), ("m", PeftPart.B, Tensor.FromFloats("", new Shape(2, 1), [1, 1]))]);
+            AdapterFormats.Named("elora")!.Write(made, path, AdapterOptions.None);
+        }
+        Assert.Contains("cosine 0.0000", Command.Run("adapter", "diff", paths[0], paths[1]));
+        Assert.DoesNotContain("-0.0000", Command.Run("adapter", "interference", paths[0], paths[1]));
+    }
+
+    [Fact]
     public void Scale_and_diff_and_interference_agree()
     {
         string half = Path.Combine(_folder, "half"), rest = Path.Combine(_folder, "rest.onnx_adapter");

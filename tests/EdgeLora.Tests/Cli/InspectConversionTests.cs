@@ -88,6 +88,7 @@ public sealed class InspectConversionTests : IDisposable
     [InlineData("fixtures/tokenizers/qwen2_nfc/vocab.gguf", "tokenizer, vocab.gguf", "vocabulary")]
     [InlineData("data/lora-adapters/peft-tiny-regression/adalora_mlp_0.6.1_adapter_model.bin", "tensors, torch pickle in a zip", "lora_E")]
     [InlineData("data/lora-adapters/sd15-cloneofsimo/lora_disney_rank1.safetensors", "adapter, cloneofsimo", "cloneofsimo        exact", "--without-embeddings")]
+    [InlineData("data/lm-stories260k/tok512.bin", "tokenizer, llama2.c vocabulary", "vocabulary   512")]
     [InlineData("data/lora-adapters/roberta-base-mnli_msLoRA/roberta_base_lora_mnli.bin", "adapter, loralib", "peft               needs --alpha")]
     public void A_sound_file_is_said_to_be_what_it_is_in_one_screen(string file, string kind, string text, params string[] options)
     {
@@ -108,6 +109,14 @@ public sealed class InspectConversionTests : IDisposable
     [Fact]
     public void A_GGUF_adapter_that_does_not_fit_is_told_in_its_own_names() =>
         Assert.Contains("blk.7.attn_q.weight", Command.Fail("inspect", SharedFolder.Require("fixtures/malformed/gguf_lora/layer_missing.gguf"), "--base", SharedFolder.Require("fixtures/malformed/base")));
+
+    [Theory, InlineData("uint64_max", "rank: "), InlineData("negative_length", "rank: ")]
+    public void A_header_without_its_file_is_read_as_one(string name, string fault)
+    {
+        string said = Command.Fail("inspect", SharedFolder.Require($"fixtures/malformed/msgpack/{name}.msgpack"));
+        Assert.Contains(fault, said);
+        Assert.Contains("(read as the header of an .elora file)", said);
+    }
 
     [Fact]
     public void Half_a_pair_is_not_converted()

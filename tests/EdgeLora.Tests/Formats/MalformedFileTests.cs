@@ -15,6 +15,8 @@ public sealed class MalformedFileTests
 
     public static TheoryData<string> ConfigCases => MalformedCases.Files("config");
 
+    public static TheoryData<string> OnnxAdapterCases => MalformedCases.Files("onnx_adapter");
+
     [Theory(SkipTestWithoutData = true), MemberData(nameof(SafetensorsCases))]
     public void Broken_safetensors_are_refused_by_name(string file)
     {
@@ -59,6 +61,13 @@ public sealed class MalformedFileTests
         {
             Directory.Delete(folder, true);
         }
+    }
+
+    [Theory(SkipTestWithoutData = true), MemberData(nameof(OnnxAdapterCases))]
+    public void Broken_adapters_of_ONNX_Runtime_are_refused_by_name(string file)
+    {
+        string path = MalformedCases.PathOf(file);
+        MalformedCases.Judge(MalformedCases.Find("onnx_adapter", file), path, Path.GetFileName(file), () => OnnxAdapter.Read(path).Dispose());
     }
 
     [Fact]

@@ -33,6 +33,14 @@ public sealed class GgufGoldenTests
         Assert.Equal(("models", true, files), (report.GetProperty("kind").GetString(), report.GetProperty("passed").GetBoolean(), report.GetProperty("compared").GetInt32()));
     }
 
+    [Theory, InlineData("llama/llama-Q8_0.gguf", false), InlineData("split/llama-F16-00001-of-00003.gguf", true), InlineData("split", true)]
+    public void One_file_of_a_model_is_verified_by_its_own_logits(string file, bool elsewhere)
+    {
+        string[] expected = elsewhere ? ["--expected", SharedFolder.Require("fixtures/gguf/llama/expected_logits.safetensors")] : [];
+        System.Text.Json.JsonElement report = System.Text.Json.JsonDocument.Parse(Adapters.Command.Run(["verify", "golden", SharedFolder.Require("fixtures/gguf/" + file), "--json", .. expected])).RootElement.GetProperty("folders")[0];
+        Assert.Equal((true, 1), (report.GetProperty("passed").GetBoolean(), report.GetProperty("compared").GetInt32()));
+    }
+
     [Fact]
     public void A_split_GGUF_is_the_whole() =>
         Check("llama", "fixtures/gguf/split/llama-F16-00001-of-00003.gguf", "llama-F16", new ReferenceBackend());

@@ -32,33 +32,38 @@ internal sealed class ArithmeticOutput
     /// <summary>Whether JSON was asked for.</summary>
     public bool IsJson(ParseResult result) => result.GetValue(_json);
 
-    /// <summary>Writes the adapter; what the format cannot hold is refused by name before anything is written.</summary>
+    /// <summary>Writes the adapter; what the format cannot hold is refused by name before anything is written. Returns the path and what must be told of it.</summary>
     /// <param name="result">The command line.</param>
     /// <param name="adapter">What is written.</param>
     /// <param name="told">What the format may have to be told.</param>
     /// <param name="cancellation">Ends it.</param>
-    public string Write(ParseResult result, PeftAdapter adapter, AdapterOptions told, CancellationToken cancellation)
+    public (string Target, IReadOnlyList<string> Notes) Write(ParseResult result, PeftAdapter adapter, AdapterOptions told, CancellationToken cancellation)
     {
         string target = result.GetRequiredValue(_output);
         ConvertRequest request = new(adapter.FilePath, target) { To = result.GetValue(_to), Type = result.GetValue(_type) };
         AdapterFileFormat to = AdapterConversion.Target(request);
         AdapterOptions options = told with { Alpha = null, Type = AdapterConversion.TypeOf(request.Type), Fold = result.GetValue(_fold), Name = Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(target)) };
-        to.Judge(adapter, options).Demand(adapter.FilePath, options.Fold);
+        AdapterVerdict verdict = to.Judge(adapter, options);
+        verdict.Demand(adapter.FilePath, options.Fold);
         if (to.Extension is null)
             OutputFolder.Write(target, folder => to.Write(adapter, folder, options, cancellation));
         else
             to.Write(adapter, target, options, cancellation);
-        return target;
+        return (target, AdapterConversion.Notes(adapter, to, verdict));
     }
 
+    /// <summary>Notes behind a line of text.</summary>
+    public static string Noted(IReadOnlyList<string> notes) => string.Concat(notes.Select(n => "; " + n));
+
     /// <summary>Prints what happened at each site, the worst first; as JSON all of them.</summary>
-    public void Report(CommandIo io, ParseResult result, string method, string? output, AdapterResult made)
+    public void Report(CommandIo io, ParseResult result, string method, (string Target, IReadOnlyList<string> Notes) output, AdapterResult made)
     {
         if (IsJson(result))
         {
             io.WriteJson(w =>
             {
-                w.WriteString("output", output);
+                w.WriteString("output", output.Target);
+                w.WriteTexts("notes", output.Notes);
                 w.WriteString("method", method);
                 w.WriteNumber("maxRank", made.Sites.Max(s => s.Rank));
                 w.WriteNumber("relativeError", made.RelativeError);
@@ -80,6 +85,6 @@ internal sealed class ArithmeticOutput
         SiteReport[] worst = [.. made.Sites.Where(s => s.LeftOut > 0).OrderByDescending(s => s.RelativeError).Take(Shown)];
         foreach (SiteReport site in worst)
             io.Output.WriteLine(FormattableString.Invariant($"{site.Module}: rank {site.Rank}, left out {site.RelativeError:P3} of {site.Norm:g4}"));
-        io.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{output}: {method}, {made.Sites.Count} sites, rank {made.Sites.Min(s => s.Rank)} to {made.Sites.Max(s => s.Rank)}, left out {made.RelativeError:P3} of the change"));
+        io.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{output.Target}: {method}, {made.Sites.Count} sites, rank {made.Sites.Min(s => s.Rank)} to {made.Sites.Max(s => s.Rank)}, left out {made.RelativeError:P3} of the change{Noted(output.Notes)}"));
     }
 }

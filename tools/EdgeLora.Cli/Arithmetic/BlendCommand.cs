@@ -68,7 +68,7 @@ internal static class BlendCommand
             string[] paths = [result.GetRequiredValue(input)];
             AdapterOptions facts = told.Of(result, paths);
             using Operands operands = Operands.Open(paths, facts, anyBase: true, wholeTensors: false);
-            string target = output.Write(result, AdapterBlend.Scaled(operands.All[0], factor), facts, cancellation);
+            (string target, IReadOnlyList<string> notes) = output.Write(result, AdapterBlend.Scaled(operands.All[0], factor), facts, cancellation);
             if (output.IsJson(result))
                 io.WriteJson(w =>
                 {
@@ -76,9 +76,10 @@ internal static class BlendCommand
                     w.WriteString("method", "scale");
                     w.WriteNumber("factor", factor);
                     w.WriteNumber("sites", operands.All[0].Sites.Count);
+                    w.WriteTexts("notes", notes);
                 });
             else
-                io.Error.WriteLine(FormattableString.Invariant($"{target}: {operands.All[0].Sites.Count} sites times {factor}"));
+                io.Error.WriteLine(FormattableString.Invariant($"{target}: {operands.All[0].Sites.Count} sites times {factor}{ArithmeticOutput.Noted(notes)}"));
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
         return command;

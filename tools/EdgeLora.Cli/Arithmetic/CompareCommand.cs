@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using EdgeLora.Core;
 using EdgeLora.Models;
@@ -28,22 +29,27 @@ internal static class CompareCommand
             AdapterOptions facts = told.Of(result, paths);
             using Operands operands = Operands.Open(paths, facts, result.GetValue(anyBase), wholeTensors: !writes);
             AdapterInterference compared = AdapterInterference.Of(operands.All[0], operands.All[1]);
-            string? target = null;
+            (string Target, IReadOnlyList<string> Notes)? written = null;
             if (writes)
                 using (AdapterResult made = AdapterBlend.Run(operands.All, new(BlendMethod.Cat, [1, -1]), null, cancellation))
-                    target = output.Write(result, made.Adapter, facts, cancellation);
+                    written = output.Write(result, made.Adapter, facts, cancellation);
             if (output.IsJson(result))
                 io.WriteJson(w =>
                 {
-                    if (target is not null)
+                    if (written is var (target, notes))
+                    {
                         w.WriteString("output", target);
+                        w.WriteTexts("notes", notes);
+                    }
                     WritePair(w, compared);
                 });
             else
             {
                 foreach (SiteAngle site in compared.Sites.OrderByDescending(s => s.Difference).Take(Shown))
-                    io.Output.WriteLine(FormattableString.Invariant($"{site.Module}: norms {site.FirstNorm:g4} and {site.SecondNorm:g4}, cosine {site.Cosine:f4}, difference {site.Difference:g4}"));
-                io.Output.WriteLine(FormattableString.Invariant($"{compared.Sites.Count} sites: norms {compared.FirstNorm:g4} and {compared.SecondNorm:g4}, cosine {compared.Cosine:f4}, difference {compared.Difference:g4}"));
+                    io.Output.WriteLine(FormattableString.Invariant($"{site.Module}: norms {site.FirstNorm:g4} and {site.SecondNorm:g4}, cosine {Rounded(site.Cosine)}, difference {site.Difference:g4}"));
+                io.Output.WriteLine(FormattableString.Invariant($"{compared.Sites.Count} sites: norms {compared.FirstNorm:g4} and {compared.SecondNorm:g4}, cosine {Rounded(compared.Cosine)}, difference {compared.Difference:g4}"));
+                if (written is var (target, notes))
+                    io.Error.WriteLine($"{target}: {paths[0]} minus {paths[1]}, {compared.Sites.Count} sites{ArithmeticOutput.Noted(notes)}");
             }
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
@@ -88,14 +94,17 @@ internal static class CompareCommand
                 foreach (AdapterInterference pair in pairs)
                 {
                     SiteAngle[] shared = [.. pair.Sites.Where(s => s.FirstNorm > 0 && s.SecondNorm > 0)];
-                    io.Output.WriteLine(FormattableString.Invariant($"{pair.First} and {pair.Second}: cosine {pair.Cosine:f4} over {pair.Sites.Count} sites, {shared.Length} of them shared"));
+                    io.Output.WriteLine(FormattableString.Invariant($"{pair.First} and {pair.Second}: cosine {Rounded(pair.Cosine)} over {pair.Sites.Count} sites, {shared.Length} of them shared"));
                     foreach (SiteAngle site in shared.OrderByDescending(s => Math.Abs(s.Dot)).Take(Shown))
-                        io.Output.WriteLine(FormattableString.Invariant($"  {site.Module}: cosine {site.Cosine:f4}, norms {site.FirstNorm:g4} and {site.SecondNorm:g4}"));
+                        io.Output.WriteLine(FormattableString.Invariant($"  {site.Module}: cosine {Rounded(site.Cosine)}, norms {site.FirstNorm:g4} and {site.SecondNorm:g4}"));
                 }
             return EdgeLoraCommand.Ok;
         }, CancellationToken.None));
         return command;
     }
+
+    // Zero has no sign here, also where it was rounded from below.
+    private static string Rounded(double cosine) => (Math.Round(cosine, 4) + 0.0).ToString("f4", CultureInfo.InvariantCulture);
 
     private static void WritePair(Utf8JsonWriter w, AdapterInterference pair)
     {

@@ -60,11 +60,14 @@ internal static class AdapterConversion
     public static string? FolderOf(string file) => File.Exists(file) && AdapterFormats.Find(file) is null && Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder
         && AdapterFormats.Find(folder) is { } format && format.FilesOf(folder).Contains(Path.GetFileName(file)) ? folder : null;
 
+    /// <summary>What whoever writes <paramref name="adapter"/> must be told.</summary>
+    public static IReadOnlyList<string> Notes(PeftAdapter adapter, AdapterFileFormat to, AdapterVerdict verdict) => [.. verdict.Folded, .. verdict.Notes, .. to.LeftBehind(adapter)];
+
     private static ConvertResult Describe(PeftAdapter adapter, AdapterFileFormat from, AdapterFileFormat to, AdapterVerdict verdict, RankTruncation? truncation)
     {
         string what = $"an adapter as {to.Title}{(verdict.Folds.Count > 0 ? ", scales folded into B" : "")}";
-        IReadOnlyList<string> notes = [.. verdict.Notes, .. to.LeftBehind(adapter)];
-        List<(string, object)> facts = [("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("notes", notes)];
+        IReadOnlyList<string> notes = Notes(adapter, to, verdict);
+        List<(string, object)> facts = [("from", from.Name), ("to", to.Name), ("modules", (long)adapter.Modules.Count), ("folded", verdict.Folds), ("foldError", verdict.Folds.Count > 0 ? verdict.Rounding.Value : 0), ("notes", notes)];
         if (truncation is { } cut)
         {
             what += string.Create(CultureInfo.InvariantCulture, $", {cut.Truncated} pairs of a lower rank: {cut.Error:p2} of the change is lost{(cut.Truncated > 0 ? $", at most {cut.WorstError:p2} of one ({cut.WorstModule})" : "")}");

@@ -70,6 +70,8 @@ internal static class Inspector
             Tensors(report, "safetensors", Safetensors.Open(path));
         else if (extension == ".bin" && ModelReport.IsLlama2c(path))
             ModelReport.DescribeLlama2c(report, path);
+        else if (extension == ".bin" && ModelReport.VocabularyOf(path) is { } vocabulary)
+            ModelReport.Describe(report, vocabulary);
         else if (extension is ".bin" or ".pt" or ".pth" or ".ckpt" or ".pkl")
             Tensors(report, "torch pickle in a zip", TorchPickle.Open(path));
         else if (name == PeftConfigReader.FileName)
@@ -80,8 +82,27 @@ internal static class Inspector
             Tokens(report, path);
         else if (extension == ".json")
             Json(report, path);
+        else if (extension == ".msgpack")
+            Header(report, path);
         else
             report.Faults.Add("is of no known format: expected .safetensors, .gguf, .bin, .elora, .onnx_adapter, a tokenizer or a config");
+    }
+
+    // What an .elora has inside, alone: it says of what adapter it is, and is none.
+    private static void Header(InspectReport report, string path)
+    {
+        try
+        {
+            EdgeAdapterHeader header = EdgeAdapter.ReadHeader(path, SafeJson.ReadBytes(path));
+            report.Kind = "adapter header";
+            report.Format = EdgeAdapter.Extension;
+            report.Facts.AddRange([("name", header.Name), ("rank", header.Rank), ("alpha", header.Alpha)]);
+            report.Faults.Add($"is the header of an {EdgeAdapter.Extension} file without the file around it");
+        }
+        catch (ModelFileException e)
+        {
+            throw new ModelFileException(path, [.. e.Faults.Select(f => f + $" (read as the header of an {EdgeAdapter.Extension} file)")]);
+        }
     }
 
     private static void Tensors(InspectReport report, string format, TensorFile file)

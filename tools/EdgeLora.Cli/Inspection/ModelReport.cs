@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using EdgeLora.Core;
 using EdgeLora.Models;
@@ -67,6 +68,33 @@ internal static class ModelReport
         report.Facts.AddRange([("layers", checkpoint.Layers), ("hidden", checkpoint.HiddenSize), ("heads", checkpoint.Heads), ("kvHeads", checkpoint.KvHeads), ("feedForward", checkpoint.FeedForward),
             ("vocabulary", checkpoint.Vocabulary), ("context", checkpoint.ContextLength), ("tiedHead", checkpoint.SharesHead)]);
         report.Conversions.Add(new("folder", "exact", ["with its tokenizer.bin, found beside it or given as --tokenizer; to run it, convert it first"]));
+    }
+
+    /// <summary>The vocabulary that belongs to llama2.c checkpoints; null where a file is none.</summary>
+    public static Llama2cVocabulary? VocabularyOf(string path)
+    {
+        const int LongestPiece = 1024;
+        byte[] start = new byte[4];
+        using (FileStream file = File.OpenRead(path))
+            if (file.ReadAtLeast(start, 4, throwOnEndOfStream: false) < 4 || BinaryPrimitives.ReadInt32LittleEndian(start) is < 1 or > LongestPiece)
+                return null;
+        try
+        {
+            return Llama2cVocabulary.Read(path) is { Pieces.Count: > 0 } vocabulary ? vocabulary : null;
+        }
+        catch (ModelFileException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Adds a llama2.c vocabulary.</summary>
+    public static void Describe(InspectReport report, Llama2cVocabulary vocabulary)
+    {
+        report.Kind = "tokenizer";
+        report.Format = "llama2.c vocabulary";
+        report.Facts.Add(("vocabulary", vocabulary.Pieces.Count));
+        report.Facts.Add(("note", "belongs to a llama2.c checkpoint: edgelora convert takes it with --tokenizer"));
     }
 
     /// <summary>Adds a model of a diffusion pipeline, which is a base for adapters' names only.</summary>

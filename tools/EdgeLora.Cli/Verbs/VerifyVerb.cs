@@ -14,8 +14,8 @@ internal static partial class VerifyVerb
         Command verify = new("verify", "Check a device: every op, forward and backward, against the scalar reference over awkward sizes; on a device that runs whole models every op of a model against the CPU. 'golden' and 'trace' check the engine against recorded results.");
         VerifyDevice.AddTo(verify, io);
         Command golden = new("golden", "Run folders with expected.safetensors (models, adapters), expected_logits.safetensors (one model in several files) or cases.json (tokenizers), or converted models with that of their origin; print the worst error of each tensor and the first layer that differs.");
-        Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders, or .gguf models with an expected.safetensors beside them.", Arity = ArgumentArity.OneOrMore };
-        Option<string?> expected = new("--expected") { Description = "The expected.safetensors of models that lie elsewhere: of what they were converted from.", HelpName = "file" };
+        Argument<string[]> folders = new("folder") { Description = "Model, adapter or tokenizer folders, or .gguf models with an expected.safetensors or expected_logits.safetensors beside them.", Arity = ArgumentArity.OneOrMore };
+        Option<string?> expected = new("--expected") { Description = "The expected.safetensors or expected_logits.safetensors of models that lie elsewhere: of what they were converted from.", HelpName = "file" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         DeviceArguments device = new();
         golden.Add(folders);
@@ -62,17 +62,18 @@ internal static partial class VerifyVerb
         {
             if (!Directory.Exists(folder) && !File.Exists(folder))
                 throw new ModelFileException(folder, "no such folder or file");
-            if (File.Exists(expected ?? ModelGolden.ExpectedOf(folder)))
+            string? files = FilesGolden.ReferenceOf(folder, expected);
+            if (files is null && File.Exists(expected ?? ModelGolden.ExpectedOf(folder)))
             {
                 bool model = File.Exists(folder) || File.Exists(Path.Combine(folder, "config.json"));
                 IReadOnlyList<GoldenError> errors = model ? Model(folder, expected, createBackend) : AdapterGolden.Verify(folder, createBackend);
                 return new(folder, model ? "model" : "adapter", errors, errors.Count > 0 ? [] : ["expected.safetensors has nothing to compare"], errors.Count);
             }
-            if (File.Exists(Path.Combine(folder, FilesGolden.ExpectedName)) && !File.Exists(Path.Combine(folder, "config.json")))
+            if (files is not null)
             {
                 using IComputeBackend backend = createBackend();
-                IReadOnlyList<GoldenError> errors = FilesGolden.Verify(folder, backend);
-                return new(folder, "models", errors, errors.Count > 0 ? [] : [$"{FilesGolden.ExpectedName} names no file here"], errors.Count);
+                IReadOnlyList<GoldenError> errors = FilesGolden.Verify(folder, backend, files);
+                return new(folder, "models", errors, errors.Count > 0 ? [] : [$"{files} has logits of no file here"], errors.Count);
             }
             if (new[] { "cases.json", "spm_cases.json", "config_flags.json" }.Any(f => File.Exists(Path.Combine(folder, f))))
             {

@@ -19,6 +19,12 @@ public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<s
     /// <summary>What is worth knowing and no reason against it: facts that are left behind.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
+    /// <summary>What <see cref="Folds"/> round off, of the pair that loses most: ‖what is stored − s·B‖ over ‖s·B‖. Reads every number when it is asked for.</summary>
+    public Lazy<double> Rounding { get; init; } = new(0.0);
+
+    /// <summary>What is to be said of folding that was allowed; none where nothing is folded.</summary>
+    public IReadOnlyList<string> Folded => Folds.Count == 0 ? [] : [FormattableString.Invariant($"folding rounds B by {Rounding.Value:0.0E+0} of its norm at most")];
+
     /// <summary>Whether every number stays what it is.</summary>
     public bool IsExact => Folds.Count == 0 && Refusals.Count == 0;
 

@@ -78,11 +78,11 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
     {
         List<string> refusals = [], folds = [];
         List<DiffusionPair> pairs = DiffusionPair.Of(adapter, AdapterTraits.None, Title, refusals);
-        foreach (DiffusionPair pair in pairs)
-            if (!ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, pair.Scale, options)))
-                folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title}"));
+        DiffusionPair[] rounded = [.. pairs.Where(p => !ScaleFold.IsExact(p.B, p.Scale, TypeOf(p.B, p.Scale, options)))];
+        foreach (DiffusionPair pair in rounded)
+            folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title}"));
         _ = Plan(pairs, refusals);
-        return new(folds, refusals);
+        return new(folds, refusals) { Rounding = new(() => rounded.Select(p => ScaleFold.Error(p.B, p.Scale, TypeOf(p.B, p.Scale, options))).DefaultIfEmpty().Max()) };
     }
 
     /// <inheritdoc/>

@@ -94,10 +94,10 @@ public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
     public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options)
     {
         List<string> refusals = [], folds = [];
-        foreach (DiffusionPair pair in DiffusionPair.Of(adapter, AdapterTraits.Dora | AdapterTraits.LoraBias, Title, refusals))
-            if (!metadata && !ScaleFold.IsExact(pair.B, pair.Scale, TypeOf(pair.B, pair.Scale, options)))
-                folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title} (it has in --to diffusers_metadata)"));
-        return new(folds, refusals);
+        DiffusionPair[] rounded = [.. DiffusionPair.Of(adapter, AdapterTraits.Dora | AdapterTraits.LoraBias, Title, refusals).Where(p => !metadata && !ScaleFold.IsExact(p.B, p.Scale, TypeOf(p.B, p.Scale, options)))];
+        foreach (DiffusionPair pair in rounded)
+            folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title} (it has in --to diffusers_metadata)"));
+        return new(folds, refusals) { Rounding = new(() => rounded.Select(p => ScaleFold.Error(p.B, p.Scale, TypeOf(p.B, p.Scale, options))).DefaultIfEmpty().Max()) };
     }
 
     /// <inheritdoc/>

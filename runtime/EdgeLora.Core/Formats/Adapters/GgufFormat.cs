@@ -158,7 +158,7 @@ public sealed class GgufFormat : AdapterFileFormat
         if (pairs.Count > 0 && !Array.TrueForAll(left, l => l == 1) && pairs.TrueForAll(p => p.Scale == 1))
             (alpha, left) = (0, [.. pairs.Select(_ => 1.0)]);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals);
+        return ScaleFold.Judge(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title, refusals);
     }
 
     private void CheckNames(PeftAdapter adapter, List<LowRankPair> pairs, AdapterOptions options, List<string> refusals)

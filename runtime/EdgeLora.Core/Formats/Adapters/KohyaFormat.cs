@@ -81,17 +81,19 @@ public sealed class KohyaFormat : AdapterFileFormat
     /// <summary>alpha stands beside each pair, so no scale is ever folded; joining parts of different scales into one fused module is.</summary>
     public override AdapterVerdict Judge(PeftAdapter adapter, AdapterOptions options)
     {
-        List<string> refusals = [], folds = [];
+        List<string> refusals = [];
+        List<(string Reason, DiffusionPair Part)> folds = [];
         _ = Plan(adapter, options, refusals, folds);
-        return new(folds, refusals);
+        return Verdict(refusals, folds);
     }
 
     /// <inheritdoc/>
     public override void Write(PeftAdapter adapter, string path, AdapterOptions options, CancellationToken cancellation = default)
     {
-        List<string> refusals = [], folds = [];
+        List<string> refusals = [];
+        List<(string Reason, DiffusionPair Part)> folds = [];
         List<(string Key, DiffusionPair Pair)> plan = Plan(adapter, options, refusals, folds);
-        new AdapterVerdict(folds, refusals).Demand(adapter.FilePath, options.Fold);
+        Verdict(refusals, folds).Demand(adapter.FilePath, options.Fold);
         List<Tensor> tensors = [];
         foreach ((string key, DiffusionPair pair) in plan)
         {
@@ -187,7 +189,10 @@ public sealed class KohyaFormat : AdapterFileFormat
             sites.Add(key, modules[part++], partA, partB, partAlpha, m);
     }
 
-    private static List<(string Key, DiffusionPair Pair)> Plan(PeftAdapter adapter, AdapterOptions options, List<string> refusals, List<string> folds)
+    private static AdapterVerdict Verdict(List<string> refusals, List<(string Reason, DiffusionPair Part)> folds) =>
+        new([.. folds.Select(f => f.Reason)], refusals) { Rounding = new(() => folds.Select(f => ScaleFold.Error(f.Part.B, f.Part.Scale, DType.F32)).DefaultIfEmpty().Max()) };
+
+    private static List<(string Key, DiffusionPair Pair)> Plan(PeftAdapter adapter, AdapterOptions options, List<string> refusals, List<(string Reason, DiffusionPair Part)> folds)
     {
         List<DiffusionPair> pairs = DiffusionPair.Of(adapter, AdapterTraits.Dora, "a kohya file", refusals);
         KohyaNames names = new(options.Modules);
@@ -224,7 +229,7 @@ public sealed class KohyaFormat : AdapterFileFormat
         return plan;
     }
 
-    private static DiffusionPair? Joined(string key, FusedRule rule, DiffusionPair?[] parts, List<string> refusals, List<string> folds)
+    private static DiffusionPair? Joined(string key, FusedRule rule, DiffusionPair?[] parts, List<string> refusals, List<(string Reason, DiffusionPair Part)> folds)
     {
         DiffusionPair first = parts.First(p => p is not null)!;
         long inputs = first.A.Shape[1];
@@ -252,7 +257,7 @@ public sealed class KohyaFormat : AdapterFileFormat
             // Scales that differ go into B; so do types, as F32.
             foreach (DiffusionPair part in parts.OfType<DiffusionPair>())
                 if (!ScaleFold.IsExact(part.B, part.Scale, DType.F32))
-                    folds.Add(FormattableString.Invariant($"{part.Module}: its scale {part.Scale:R} is not that of the other parts of {key}"));
+                    folds.Add((FormattableString.Invariant($"{part.Module}: its scale {part.Scale:R} is not that of the other parts of {key}"), part));
             DiffusionPair?[] same = [.. parts.Select(p => p is null ? null : p with { A = ScaleFold.Apply(p.A, 1, DType.F32), B = ScaleFold.Apply(p.B, p.Scale, DType.F32), Alpha = p.Rank })];
             (a, b, alpha) = FusedRows.Join(same, sizes)!.Value;
         }

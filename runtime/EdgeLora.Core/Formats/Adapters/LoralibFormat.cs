@@ -135,7 +135,7 @@ public sealed class LoralibFormat : AdapterFileFormat
             refusals.Add("holds no low-rank pair");
         (double alpha, left) = pairs.Count == 0 ? (1, []) : OneAlpha.OverRank(pairs, isSingle: false, options.Alpha);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals)
+        return ScaleFold.Judge(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title, refusals) with
         {
             Notes = [FormattableString.Invariant($"alpha {alpha:R} is not in {Title}: whoever reads it must be told")],
         };

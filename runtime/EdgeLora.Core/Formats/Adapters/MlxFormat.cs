@@ -98,7 +98,7 @@ public sealed class MlxFormat : AdapterFileFormat
             refusals.Add("holds no low-rank pair");
         (scale, left) = pairs.Count == 0 ? (1, []) : OneAlpha.Plain(pairs);
         double[] factors = left;
-        return new(ScaleFold.Rounding(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title), refusals);
+        return ScaleFold.Judge(pairs.Select((p, i) => (p, factors[i], TypeOf(p.B, factors[i], options))), Title, refusals);
     }
 
     private static PeftAdapter ReadPairs(string path, TensorFile file, MlxConfig config, AdapterOptions options)

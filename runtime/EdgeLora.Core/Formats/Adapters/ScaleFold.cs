@@ -43,20 +43,35 @@ public static class ScaleFold
         return QuantBlocks.ToTensor(b.Name, type, b.Shape, values);
     }
 
-    /// <summary>One reason for each factor that rounds, with the first modules that have it.</summary>
+    /// <summary>What <see cref="Apply"/> rounds off: ‖stored − factor·B‖ over ‖factor·B‖; 0 for a B of zeros.</summary>
+    public static double Error(Tensor b, double factor, DType type)
+    {
+        double off = 0, all = 0;
+        foreach (float value in b.ToFloats())
+        {
+            double exact = value * factor, lost = Rounded((float)exact, type) - exact;
+            off += lost * lost;
+            all += exact * exact;
+        }
+        return all > 0 ? Math.Sqrt(off / all) : 0;
+    }
+
+    /// <summary>A verdict with one reason for each factor that rounds, with the first modules that have it.</summary>
     /// <param name="pairs">Each module's factor and the type that its B is written as.</param>
     /// <param name="format">What messages call the format.</param>
-    public static IReadOnlyList<string> Rounding(IEnumerable<(LowRankPair Pair, double Factor, DType Type)> pairs, string format)
+    /// <param name="refusals">What the format cannot hold at all.</param>
+    public static AdapterVerdict Judge(IEnumerable<(LowRankPair Pair, double Factor, DType Type)> pairs, string format, IReadOnlyList<string> refusals)
     {
         const int Named = 3;
         List<string> reasons = [];
-        foreach (IGrouping<double, string> group in pairs.Where(p => !IsExact(p.Pair.B, p.Factor, p.Type)).GroupBy(p => p.Factor, p => p.Pair.Module))
+        (LowRankPair Pair, double Factor, DType Type)[] rounded = [.. pairs.Where(p => !IsExact(p.Pair.B, p.Factor, p.Type))];
+        foreach (IGrouping<double, string> group in rounded.GroupBy(p => p.Factor, p => p.Pair.Module))
         {
             string[] modules = [.. group];
             string more = modules.Length > Named ? $" and {modules.Length - Named} more" : "";
             reasons.Add(FormattableString.Invariant($"scale {group.Key:R} of {string.Join(", ", modules.Take(Named))}{more} has no place in {format}"));
         }
-        return reasons;
+        return new(reasons, refusals) { Rounding = new(() => rounded.Select(p => Error(p.Pair.B, p.Factor, p.Type)).DefaultIfEmpty().Max()) };
     }
 
     /// <summary>The type that a tensor is written as: <paramref name="asked"/>, or its own where the format has it, or F32.</summary>
