@@ -96,6 +96,9 @@ public sealed class PeftAdapter : IDisposable
         (".bias", PeftPart.Bias),
     ];
 
+    // In torch's own state dict the adapter's name stands behind these.
+    private static readonly string[] s_named = ["lora_A", "lora_B", "lora_magnitude_vector"];
+
     // What PEFT puts into its tensor files.
     private static readonly Dictionary<string, string> s_metadata = new() { [FormatKey] = "pt" };
 
@@ -341,6 +344,8 @@ public sealed class PeftAdapter : IDisposable
                     continue;
                 }
                 string module = plain[..^ending.Length];
+                if (part is PeftPart.Weight or PeftPart.Bias && module.Split('.') is [_, .., string kind, string adapter] && s_named.Contains(kind))
+                    faults.Add($"{plain}: holds the adapter's name ({adapter}), which PEFT leaves out of its files");
                 if (!found.TryGetValue(module, out Dictionary<PeftPart, Tensor>? parts))
                     found[module] = parts = [];
                 if (!parts.TryAdd(part, tensor))

@@ -46,6 +46,35 @@ public sealed class DiffusionFormatTests : IDisposable
     }
 
     [Theory]
+    [InlineData("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 1)]
+    [InlineData("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", 1)]
+    [InlineData("lora_unet_double_blocks_0_img_attn_qkv", 3)]
+    [InlineData("lora_unet_joint_blocks_0_x_block_attn_qkv", 3)]
+    [InlineData("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 1)]
+    [InlineData("lora_unet_down_blocks_1_attentions_1_transformer_blocks_0_attn1_to_q", 1)]
+    public void A_site_that_several_families_have_keeps_its_key(string key, int parts)
+    {
+        string file = At("family.safetensors"), there = At("family.elora"), back = At("back.safetensors");
+        DiffusionFiles.Write(file, 4, (key + ".lora_down.weight", [2, 6]), (key + ".lora_up.weight", [6 * parts, 2]));
+        DiffusionFiles.Convert(file, there, "elora");
+        DiffusionFiles.Convert(there, back, "kohya");
+        Assert.Equal(DiffusionFiles.Contents(file), DiffusionFiles.Contents(back).Where(t => !t.Item1.EndsWith(".alpha", StringComparison.Ordinal)));
+        using TensorFile written = Safetensors.Open(back);
+        Assert.DoesNotContain("kohya.family", written.Metadata.Keys);
+    }
+
+    [Fact]
+    public void What_training_said_of_the_base_names_the_family()
+    {
+        string file = At("told.safetensors"), back = At("back.safetensors");
+        Random random = new(3);
+        const string Module = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q";
+        Safetensors.Write(file, [DiffusionFiles.Random(Module + ".lora_A.weight", random, 2, 6), DiffusionFiles.Random(Module + ".lora_B.weight", random, 6, 2)], new Dictionary<string, string> { ["ss_base_model_version"] = "sdxl_base_v1-0" });
+        DiffusionFiles.Convert(file, back, "kohya");
+        Assert.Contains("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.lora_down.weight", DiffusionFiles.Contents(back).Select(t => t.Item1));
+    }
+
+    [Theory]
     [InlineData("diffusers_metadata")]
     [InlineData("peft")]
     [InlineData("elora")]

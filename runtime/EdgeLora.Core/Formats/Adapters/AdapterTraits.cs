@@ -74,6 +74,14 @@ public static class AdapterContents
             refusals.Add($"{key} ({(text.Length > 40 ? text[..37] + "..." : text)}): {format} cannot hold it; leave it out with --without-texts");
     }
 
+    /// <summary>Adds to <paramref name="refusals"/> pairs without magnitudes in an adapter that says it has them.</summary>
+    public static void RefuseMissingMagnitudes(PeftAdapter adapter, List<string> refusals)
+    {
+        foreach (PeftModule module in adapter.Config.UseDora ? adapter.Modules.Values : [])
+            if (module[PeftPart.Magnitude] is null && (module[PeftPart.A] ?? module[PeftPart.EmbeddingA]) is not null)
+                refusals.Add($"{module.Name}.{PeftAdapter.LabelOf(PeftPart.Magnitude)}: is missing, but use_dora is true");
+    }
+
     private static AdapterTraits TraitOf(PeftPart part) => part switch
     {
         PeftPart.Magnitude => AdapterTraits.Dora,

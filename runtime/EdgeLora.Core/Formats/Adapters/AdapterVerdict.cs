@@ -5,14 +5,21 @@ namespace EdgeLora.Core;
 /// <param name="Refusals">What it cannot hold at all.</param>
 public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<string> Refusals)
 {
-    /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order and halves of pairs are in its way.</summary>
+    /// <summary>The verdict of a format that holds whatever the neutral form does: only rows in another order, ranks that the configuration denies and what is missing are in its way.</summary>
     public static AdapterVerdict OfNeutral(PeftAdapter adapter)
     {
         List<string> refusals = adapter.RowFault is { } fault ? [fault] : [];
+        if (adapter.Tensors.Count == 0)
+            refusals.Add("holds no tensor");
+        AdapterContents.RefuseMissingMagnitudes(adapter, refusals);
         foreach (PeftModule module in adapter.Modules.Values)
+        {
+            if ((module[PeftPart.A] ?? module[PeftPart.EmbeddingA]) is { } first && LowRankPair.RankFault(adapter.Config, module, first) is { } rank)
+                refusals.Add(rank);
             foreach ((PeftPart a, PeftPart b) in (ReadOnlySpan<(PeftPart, PeftPart)>)[(PeftPart.A, PeftPart.B), (PeftPart.EmbeddingA, PeftPart.EmbeddingB)])
                 if (module[a] is null != module[b] is null)
                     refusals.Add($"{module.Name}.{PeftAdapter.LabelOf(module[a] is null ? a : b)}: is missing");
+        }
         return new([], refusals);
     }
 

@@ -20,6 +20,9 @@ internal sealed class DiffusionSites(string path, FaultList faults)
     public static (string Component, string Name)? Split(string module) =>
         module.IndexOf('.') is int at and > 0 && Components.Contains(module[..at]) && !Array.Exists(s_language, l => module.StartsWith(l, StringComparison.Ordinal)) ? (module[..at], module[(at + 1)..]) : null;
 
+    /// <summary>Modules so far.</summary>
+    public IReadOnlyCollection<string> Modules => _sites.Keys;
+
     /// <summary>Adds s·B·A with s = alpha/R, after its check; <paramref name="label"/> is what the file calls it.</summary>
     public void Add(string label, string module, Tensor a, Tensor b, double alpha, Tensor? magnitude = null, Tensor? bias = null)
     {

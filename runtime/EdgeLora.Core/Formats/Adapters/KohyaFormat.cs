@@ -69,7 +69,10 @@ public sealed class KohyaFormat : AdapterFileFormat
                 else if (Pair(key, modules[0], parts, faults) is var (a, b, alpha, magnitude))
                     Add(sites, key, rule, modules, a, b, alpha, magnitude, faults);
             }
-            return sites.ToAdapter(file, file.Metadata.Where(m => IsKept(m.Key) && (plain || !m.Key.StartsWith(Network, StringComparison.Ordinal))).ToDictionary());
+            Dictionary<string, string> metadata = file.Metadata.Where(m => IsKept(m.Key) && (plain || !m.Key.StartsWith(Network, StringComparison.Ordinal))).ToDictionary();
+            if (faults.Count == 0 && names.Kept(groups.Keys, sites.Modules, metadata) is { } kept)
+                metadata[KohyaNames.FamilyKey] = kept;
+            return sites.ToAdapter(file, metadata);
         }
         catch
         {
@@ -103,7 +106,7 @@ public sealed class KohyaFormat : AdapterFileFormat
             if (pair.Magnitude is { } m)
                 Put(key + ".dora_scale", m.View(m.Name, new Shape([m.Shape.Elements, .. Enumerable.Repeat(1L, pair.B.Shape.Rank - 1)])));
         }
-        Safetensors.Write(path, tensors, adapter.File.Metadata.Where(m => IsKept(m.Key)).ToDictionary(), cancellation);
+        Safetensors.Write(path, tensors, adapter.File.Metadata.Where(m => IsKept(m.Key) && m.Key != KohyaNames.FamilyKey).ToDictionary(), cancellation);
 
         void Put(string name, Tensor tensor)
         {
@@ -197,7 +200,7 @@ public sealed class KohyaFormat : AdapterFileFormat
         List<DiffusionPair> pairs = DiffusionPair.Of(adapter, AdapterTraits.Dora, "a kohya file", refusals);
         KohyaNames names = new(options.Modules);
         List<(string, DiffusionPair)> plan = [];
-        if (names.FamilyOf([.. pairs.Select(p => p.Module)]) is not { } family)
+        if (names.FamilyOf([.. pairs.Select(p => p.Module)], adapter.File.Metadata) is not { } family)
         {
             refusals.Add("transformer: its blocks are Flux's or SD3's, named differently by kohya: name the base's modules with --base");
             return plan;

@@ -7,8 +7,20 @@ namespace EdgeLora.Core;
 /// <param name="modules">The base's own module names (a UNet's, a transformer's or a text encoder's), which then decide; null: the structures of the known models do.</param>
 internal sealed class KohyaNames(IReadOnlyList<string>? modules)
 {
+    /// <summary>Metadata that keeps a family which modules do not show.</summary>
+    public const string FamilyKey = "kohya.family";
+
+    // What sd-scripts writes about the base, and the key above.
+    private static readonly string[] s_told = [FamilyKey, "ss_base_model_version", "modelspec.architecture"];
+
+    private static readonly (string Start, DiffusionFamily Family)[] s_versions =
+        [("sdxl", DiffusionFamily.Xl), ("stable-diffusion-xl", DiffusionFamily.Xl), ("flux", DiffusionFamily.Flux), ("sd3", DiffusionFamily.Sd3), ("stable-diffusion-3", DiffusionFamily.Sd3)];
+
     private static readonly (string Prefix, string Component)[] s_prefixes =
         [("lora_unet_", "unet"), ("lora_transformer_", "transformer"), ("lora_te_", "text_encoder"), ("lora_te1_", "text_encoder"), ("lora_te2_", "text_encoder_2"), ("lora_te3_", "text_encoder_3")];
+
+    // Blocks of Stability's own UNet.
+    private static readonly string[] s_sgm = ["lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_", "lora_unet_time_embed_", "lora_unet_label_emb_"];
 
     private readonly Dictionary<string, string?>? _given = modules is null ? null : Index(modules);
     private readonly HashSet<string> _names = [.. modules ?? []];
@@ -30,17 +42,28 @@ internal sealed class KohyaNames(IReadOnlyList<string>? modules)
         return family;
     }
 
-    /// <summary>The family that an adapter's modules are of; null where transformer blocks alone do not tell Flux from SD3.</summary>
-    public DiffusionFamily? FamilyOf(IReadOnlyCollection<string> names)
+    /// <summary>What is to be kept beside an adapter that was read from <paramref name="keys"/>, so that the same keys are written again; null: its modules and metadata show it.</summary>
+    public string? Kept(IReadOnlyCollection<string> keys, IReadOnlyCollection<string> modules, IReadOnlyDictionary<string, string> metadata)
     {
+        DiffusionFamily family = FamilyOfKeys(keys);
+        if (family == DiffusionFamily.Sd && keys.Any(k => k.StartsWith("lora_te1_", StringComparison.Ordinal) || s_sgm.Any(s => k.StartsWith(s, StringComparison.Ordinal))))
+            family = DiffusionFamily.Xl;
+        return family == DiffusionFamily.Sd || FamilyOf(modules, metadata) == family ? null : Array.Find(s_versions, v => v.Family == family && !v.Start.Contains('-')).Start;
+    }
+
+    /// <summary>The family that an adapter's modules are of, or that its metadata tells; null where transformer blocks alone do not tell Flux from SD3.</summary>
+    public DiffusionFamily? FamilyOf(IReadOnlyCollection<string> names, IReadOnlyDictionary<string, string> metadata)
+    {
+        DiffusionFamily? told = s_told.Select(k => metadata.TryGetValue(k, out string? value) ? s_versions.FirstOrDefault(v => value.StartsWith(v.Start, StringComparison.OrdinalIgnoreCase)) : default)
+            .Where(v => v.Start is not null).Select(v => (DiffusionFamily?)v.Family).FirstOrDefault();
         bool Any(Func<string, bool> holds) => names.Any(holds) || modules is not null && !_givenIsText && modules.Select(m => "transformer." + m).Any(holds);
         if (names.Any(n => n.StartsWith("transformer.", StringComparison.Ordinal)))
             return Any(n => n.StartsWith("transformer.single_transformer_blocks.", StringComparison.Ordinal) || n.Contains(".guidance_embedder.", StringComparison.Ordinal)) ? DiffusionFamily.Flux
                 : Any(n => n.Contains(".attn2.", StringComparison.Ordinal) || n.StartsWith("transformer.pos_embed.", StringComparison.Ordinal) || n.StartsWith("text_encoder_3.", StringComparison.Ordinal))
-                    ? DiffusionFamily.Sd3 : null;
+                    ? DiffusionFamily.Sd3 : told is DiffusionFamily.Flux or DiffusionFamily.Sd3 ? told : null;
         bool xl = names.Any(n => n.StartsWith("text_encoder_2.", StringComparison.Ordinal) || n.StartsWith("unet.add_embedding.", StringComparison.Ordinal)
             || n.StartsWith("unet.", StringComparison.Ordinal) && n.IndexOf(".transformer_blocks.", StringComparison.Ordinal) is int at and > 0 && n[at + ".transformer_blocks.".Length] != '0');
-        return xl ? DiffusionFamily.Xl : DiffusionFamily.Sd;
+        return xl || told == DiffusionFamily.Xl ? DiffusionFamily.Xl : DiffusionFamily.Sd;
     }
 
     /// <summary>What a key stands for: a rule and names of diffusers with the component in front. Null with a reason for a key that is none.</summary>

@@ -9,6 +9,11 @@ namespace EdgeLora.Core;
 /// <param name="IsEmbedding">Whether the site is a table.</param>
 public sealed record LowRankPair(string Module, Tensor A, Tensor B, int Rank, double Scale, bool IsEmbedding)
 {
+    /// <summary>Why a pair is not of the rank that its configuration says, on which its scale depends; null where it is.</summary>
+    public static string? RankFault(PeftConfig config, PeftModule module, Tensor a) =>
+        config.PeftType == "LORA" && a.Shape.Rank > 0 && !FusedExperts.Holds(config, module) && a.Shape[0] != config.RankOf(module.Name)
+            ? $"{module.Name}: expected rank {config.RankOf(module.Name)} of {PeftConfigReader.FileName}, found A {a.Shape}" : null;
+
     /// <summary>All pairs of an adapter in ordinal order; what is no pair is added to <paramref name="faults"/>.</summary>
     public static List<LowRankPair> Of(PeftAdapter adapter, List<string> faults)
     {
@@ -24,6 +29,8 @@ public sealed record LowRankPair(string Module, Tensor A, Tensor B, int Rank, do
                     faults.Add($"{module.Name}: holds the pair of a parameter (target_parameters), experts side by side");
                 else if (a is null || b is null)
                     faults.Add($"{module.Name}.{PeftAdapter.LabelOf(a is null ? partA : partB)}: is missing");
+                else if (RankFault(adapter.Config, module, a) is { } fault)
+                    faults.Add(fault);
                 else if (a.Shape.Rank != 2 || b.Shape.Rank != 2 || a.Shape[0] != b.Shape[1] || a.Shape[0] is < 1 or > int.MaxValue)
                     faults.Add($"{module.Name}: expected A [rank, inputs] and B [outputs, rank], found {a.Shape} and {b.Shape}");
                 else

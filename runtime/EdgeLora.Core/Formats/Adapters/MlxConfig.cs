@@ -55,10 +55,11 @@ internal sealed record MlxConfig(int Rank, double Scale, double Dropout, int Lay
     /// <summary>The text for an adapter: keys are the modules' names in their layer, or whole ones outside the layers.</summary>
     /// <param name="adapter">The adapter.</param>
     /// <param name="pairs">Its pairs.</param>
+    /// <param name="named">mlx-lm's name of a module.</param>
     /// <param name="rank">The largest rank.</param>
     /// <param name="scale">The factor.</param>
     /// <param name="model">Its base, where known: then num_layers is counted from its last layer; else it is −1, all.</param>
-    public static string Text(PeftAdapter adapter, List<LowRankPair> pairs, int rank, double scale, AdapterBase? model)
+    public static string Text(PeftAdapter adapter, List<LowRankPair> pairs, Func<string, string> named, int rank, double scale, AdapterBase? model)
     {
         int first = pairs.Select(p => Within(p.Module).Layer).Where(l => l >= 0).DefaultIfEmpty(0).Min();
         int total = model?.Config.FirstOf("num_hidden_layers", "n_layer", "num_layers") is { } field ? model.Config.GetInt(field, 1, 1 << 16) : 0;
@@ -77,7 +78,7 @@ internal sealed record MlxConfig(int Rank, double Scale, double Dropout, int Lay
             writer.WritePropertyName("dropout");
             writer.WriteRawValue(Float(adapter.Config.Dropout));
             writer.WriteStartArray("keys");
-            foreach (string key in pairs.Select(p => Within(p.Module).Inner).Distinct().Order(StringComparer.Ordinal))
+            foreach (string key in pairs.Select(p => Within(named(p.Module)).Inner).Distinct().Order(StringComparer.Ordinal))
                 writer.WriteStringValue(key);
             writer.WriteEndArray();
             writer.WriteEndObject();

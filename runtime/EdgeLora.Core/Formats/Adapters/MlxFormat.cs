@@ -6,7 +6,11 @@ namespace EdgeLora.Core;
 /// </summary>
 public sealed class MlxFormat : AdapterFileFormat
 {
-    private const string EndA = ".lora_a", EndB = ".lora_b", EndM = ".m", Prefix = "model.h.", Gpt2 = "transformer.";
+    private const string EndA = ".lora_a", EndB = ".lora_b", EndM = ".m", Layers = "model.h.", Experts = ".experts.";
+
+    // mlx-lm calls every model "model"; its GPT-2 and GPT-NeoX call their layers h.
+    private static readonly (string Mlx, string Checkpoint)[] s_roots =
+        [("model.wte", "transformer.wte"), ("model.wpe", "transformer.wpe"), ("model.embed_in", "gpt_neox.embed_in"), ("model.embed_out", "embed_out")];
 
     /// <summary>The tensors' file.</summary>
     public const string WeightsName = "adapters.safetensors";
@@ -68,7 +72,7 @@ public sealed class MlxFormat : AdapterFileFormat
                 tensors.Add(Stored(magnitude, 1, name + EndM, new(magnitude.Shape.Elements), t => t));
         }
         Safetensors.Write(Path.Combine(path, WeightsName), tensors.OrderBy(t => t.Name, StringComparer.Ordinal), adapter.WithFormat("mlx"), cancellation);
-        AtomicFile.WriteText(Path.Combine(path, PeftConfigReader.FileName), MlxConfig.Text(adapter, pairs, rank, scale, options.Base));
+        AtomicFile.WriteText(Path.Combine(path, PeftConfigReader.FileName), MlxConfig.Text(adapter, pairs, ToMlx, rank, scale, options.Base));
 
         Tensor Stored(Tensor tensor, double factor, string name, Shape shape, Func<Tensor, Tensor> lay)
         {
@@ -83,6 +87,9 @@ public sealed class MlxFormat : AdapterFileFormat
         List<string> refusals = [];
         AdapterContents.Refuse(adapter, AdapterTraits.Dora | AdapterTraits.Embedding, Title, refusals);
         pairs = LowRankPair.Of(adapter, refusals);
+        AdapterContents.RefuseMissingMagnitudes(adapter, refusals);
+        if (pairs.Find(p => p.Module.Contains(Experts, StringComparison.Ordinal)) is { } expert)
+            refusals.Add($"{expert.Module}: mlx-lm has all experts of a layer in one module, and their pairs are not written");
         foreach (LowRankPair table in pairs.Where(p => p.IsEmbedding).ToList())
         {
             if (adapter.Config.UseDora)
@@ -173,7 +180,7 @@ public sealed class MlxFormat : AdapterFileFormat
         foreach ((string name, Tensor tensor) in file.Tensors)
         {
             PeftPart part = name.EndsWith(".bias", StringComparison.Ordinal) ? PeftPart.Bias : PeftPart.Weight;
-            if (name.StartsWith(Prefix, StringComparison.Ordinal) || !name.EndsWith("." + PeftAdapter.LabelOf(part), StringComparison.Ordinal))
+            if (name.StartsWith(Layers, StringComparison.Ordinal) || !name.EndsWith("." + PeftAdapter.LabelOf(part), StringComparison.Ordinal))
                 faults.Add($"{name}: expected a weight or bias under the checkpoint's own name");
             else if (tensor.Type is not (DType.F32 or DType.F16 or DType.BF16))
                 faults.Add($"{name}: is {tensor.Type}: a quantised layer is not read");
@@ -190,7 +197,9 @@ public sealed class MlxFormat : AdapterFileFormat
     private static DType TypeOf(Tensor tensor, double factor, AdapterOptions options) => ScaleFold.TypeOf(tensor, factor, options.Type, DType.F32, DType.F16, DType.BF16);
 
     // mlx-lm's GPT-2 calls its model "model", not "transformer".
-    private static string FromMlx(string module) => module.StartsWith(Prefix, StringComparison.Ordinal) || module is "model.wte" or "model.wpe" ? Gpt2 + module["model.".Length..] : module;
+    private static string FromMlx(string module) => Array.Find(s_roots, r => r.Mlx == module).Checkpoint ?? (!module.StartsWith(Layers, StringComparison.Ordinal) ? module
+        : (module.Contains(".attention.", StringComparison.Ordinal) || module.Contains(".mlp.dense_", StringComparison.Ordinal) ? "gpt_neox.layers." : "transformer.h.") + module[Layers.Length..]);
 
-    private static string ToMlx(string module) => module.StartsWith(Gpt2, StringComparison.Ordinal) ? "model." + module[Gpt2.Length..] : module;
+    private static string ToMlx(string module) => Array.Find(s_roots, r => r.Checkpoint == module).Mlx
+        ?? (Array.Find(["transformer.h.", "gpt_neox.layers."], p => module.StartsWith(p, StringComparison.Ordinal)) is { } layers ? Layers + module[layers.Length..] : module);
 }
