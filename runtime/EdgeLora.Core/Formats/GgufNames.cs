@@ -146,6 +146,17 @@ public static class GgufNames
             ? string.Create(CultureInfo.InvariantCulture, $"{BlockPrefix}{layer}.{part.Gguf}{leaf}") : null;
     }
 
+    /// <summary>What names lack in a checkpoint that was saved from the bare model (<c>wte.weight</c> for <c>transformer.wte.weight</c>): the prefix, or "" for a checkpoint that has it.</summary>
+    /// <param name="architecture">In GGUF's spelling; of one that is not known nothing is said.</param>
+    /// <param name="isStored">Whether the checkpoint has a tensor of a name.</param>
+    public static string MissingPrefix(string architecture, Func<string, bool> isStored)
+    {
+        if (ToHuggingFace(architecture, "token_embd.weight") is not { } table)
+            return "";
+        string bare = table[(table.IndexOf('.') + 1)..];
+        return isStored(bare) ? table[..^bare.Length] : "";
+    }
+
     private static Family? FamilyOf(string architecture) => s_families.GetValueOrDefault(architecture);
 
     private static (string Gguf, string HuggingFace)? Find((string Gguf, string HuggingFace)[] table, Predicate<(string Gguf, string HuggingFace)> match) =>

@@ -74,6 +74,8 @@ public static class OnnxLowRank
         List<string> refusals = [];
         AdapterContents.Refuse(adapter, AdapterTraits.None, Title, refusals);
         List<LowRankPair> pairs = [.. LowRankPair.Of(adapter, refusals).Where(p => !p.IsEmbedding)];
+        if (type is not (null or DType.F32 or DType.F16))
+            refusals.Add($"{type}: {Title} is of F32 or F16");
         if (pairs.Count == 0 && refusals.Count == 0)
             refusals.Add("holds no low-rank pair");
         return ScaleFold.Judge(pairs.Select(p => (p, p.Scale, TypeOf(p.B, type))), Title, refusals);

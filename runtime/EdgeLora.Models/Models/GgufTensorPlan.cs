@@ -24,9 +24,7 @@ internal sealed class GgufTensorPlan(BaseCheckpoint checkpoint, IReadOnlyDiction
         Dictionary<string, PlannedWeight> asked = WeightPlan.Of(checkpoint.Config).Weights.DistinctBy(w => w.Name).ToDictionary(w => w.Name, StringComparer.Ordinal);
         Dictionary<string, SortedDictionary<int, Tensor>> stacks = [];
         List<TensorOutput> outputs = [];
-        string table = GgufNames.ToHuggingFace(architecture, Table)!, bare = table[(table.IndexOf('.') + 1)..], head = GgufNames.ToHuggingFace(architecture, Head)!;
-        // Checkpoints saved from the bare model lack the prefix.
-        string prefix = tensors.ContainsKey(bare) ? table[..^bare.Length] : "";
+        string head = GgufNames.ToHuggingFace(architecture, Head)!, prefix = GgufNames.MissingPrefix(architecture, tensors.ContainsKey);
         foreach ((string stored, Tensor tensor) in tensors)
         {
             string name = stored == head ? stored : prefix + stored;

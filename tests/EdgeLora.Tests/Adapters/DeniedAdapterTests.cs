@@ -1,4 +1,5 @@
 using EdgeLora.Core;
+using EdgeLora.Models;
 using Xunit;
 
 namespace EdgeLora.Tests.Adapters;
@@ -15,6 +16,45 @@ public sealed class DeniedAdapterTests
         foreach (AdapterFileFormat format in AdapterFormats.All.Where(f => f.Writes))
             Assert.Contains(Refusals(format, config, Pair(Module)), r => r.StartsWith($"{Module}: expected rank 8 of adapter_config.json, found A [4, 6]", StringComparison.Ordinal));
         Assert.DoesNotContain(Refusals(AdapterFormats.Peft, Config(Module), Pair(Module)), r => r.Contains("rank", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Whole_numbers_are_no_weights()
+    {
+        (string, PeftPart, Tensor)[] pair = Pair(Module);
+        pair[1].Item3 = new Tensor("", DType.I8, new Shape(5, 4), new ArrayStorage(20));
+        foreach (AdapterFileFormat format in AdapterFormats.All.Where(f => f.Writes))
+            Assert.Contains($"{Module}: expected numbers with a fraction, found I8", Refusals(format, Config(Module), pair));
+        using PeftAdapter made = PeftAdapter.Create("made", Config(Module), pair);
+        Assert.Contains("expected numbers with a fraction, found I8", Assert.Throws<ModelFileException>(() => AdapterDeltas.Check([new("made", made)], anyBase: false)).Message);
+    }
+
+    [Fact]
+    public void The_inputs_of_a_graph_are_not_BF16() =>
+        Assert.Equal(["BF16: an .onnx_adapter file is of F32 or F16"], AdapterFormats.Named("onnx_adapter")!.Judge(PeftAdapter.Create("made", Config(Module), Pair(Module)), new() { Type = DType.BF16 }).Refusals);
+
+    [Fact]
+    public void A_base_that_was_saved_without_its_prefix_takes_the_same_adapters()
+    {
+        string model = SharedFolder.Require("fixtures/models/gpt2-hub"), folder = Directory.CreateTempSubdirectory("edgelora-hub-").FullName;
+        try
+        {
+            string there = Path.Combine(folder, "there.gguf"), back = Path.Combine(folder, "back");
+            using TensorFile weights = Safetensors.Open(model);
+            long width = weights.Tensors["wte.weight"].Shape[1];
+            const string Site = "transformer.h.0.attn.c_attn";
+            string own = Path.Combine(folder, "own");
+            using (PeftAdapter made = PeftAdapter.Create("made", Config(Site), [(Site, PeftPart.A, Tensor.FromFloats("", new Shape(4, width), new float[4 * width])), (Site, PeftPart.B, Tensor.FromFloats("", new Shape(3 * width, 4), new float[12 * width]))]))
+                made.Write(own);
+            Command.Run("convert", own, there, "--base", model);
+            Command.Run("convert", there, back, "--base", model);
+            using PeftAdapter returned = PeftAdapter.Open(back);
+            Assert.Equal([Site], returned.Modules.Keys);
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
     }
 
     [Theory, InlineData("peft"), InlineData("peft_bin"), InlineData("elora"), InlineData("mlx")]
@@ -39,6 +79,8 @@ public sealed class DeniedAdapterTests
     [InlineData("embed_out", "model.embed_out")]
     [InlineData("transformer.h.2.attn.c_attn", "model.h.2.attn.c_attn")]
     [InlineData("transformer.h.2.mlp.c_fc", "model.h.2.mlp.c_fc")]
+    [InlineData("transformer.h.2.mlp.dense_h_to_4h", "transformer.h.2.mlp.dense_h_to_4h")]
+    [InlineData("transformer.h.2.self_attention.query_key_value", "transformer.h.2.self_attention.query_key_value")]
     [InlineData("transformer.single_transformer_blocks.2.attn.to_q", "transformer.single_transformer_blocks.2.attn.to_q")]
     [InlineData(Module, Module)]
     public void A_module_goes_by_the_name_that_mlx_lm_gives_it(string module, string named)

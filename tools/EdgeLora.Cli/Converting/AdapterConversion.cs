@@ -119,8 +119,12 @@ internal static class AdapterConversion
             path = host.Model.Checkpoint.Path;
         }
         using BaseCheckpoint checkpoint = BaseCheckpoint.Open(path);
-        bool fused = checkpoint.Config.TryGetString("model_type", out string type) && GgufNames.SplitsQueryKeyValue(GgufNames.ArchitectureOf(type));
-        return new(checkpoint.Config, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D, checkpoint.Weights.Tensors.ToDictionary(t => t.Key, t => t.Value.Type))
+        string architecture = checkpoint.Config.TryGetString("model_type", out string type) ? GgufNames.ArchitectureOf(type) : "";
+        bool fused = GgufNames.SplitsQueryKeyValue(architecture);
+        // Adapters name modules of the whole model.
+        string prefix = GgufNames.MissingPrefix(architecture, checkpoint.Weights.Tensors.ContainsKey), head = GgufNames.ToHuggingFace(architecture, "output.weight") ?? "";
+        Dictionary<string, Tensor> weights = checkpoint.Weights.Tensors.ToDictionary(t => t.Key == head ? head : prefix + t.Key, t => t.Value);
+        return new(checkpoint.Config, weights.ToDictionary(t => t.Key, t => t.Value.Shape), checkpoint.TransposedConv1D, weights.ToDictionary(t => t.Key, t => t.Value.Type))
         {
             KvHeads = fused ? ArchitectureRegistry.For(checkpoint.Config).ReadConfig(checkpoint).KvHeads : null,
         };

@@ -14,7 +14,7 @@ public sealed record AdapterVerdict(IReadOnlyList<string> Folds, IReadOnlyList<s
         AdapterContents.RefuseMissingMagnitudes(adapter, refusals);
         foreach (PeftModule module in adapter.Modules.Values)
         {
-            if ((module[PeftPart.A] ?? module[PeftPart.EmbeddingA]) is { } first && LowRankPair.RankFault(adapter.Config, module, first) is { } rank)
+            if ((module[PeftPart.A] ?? module[PeftPart.EmbeddingA]) is { } first && LowRankPair.Fault(adapter.Config, module, first) is { } rank)
                 refusals.Add(rank);
             foreach ((PeftPart a, PeftPart b) in (ReadOnlySpan<(PeftPart, PeftPart)>)[(PeftPart.A, PeftPart.B), (PeftPart.EmbeddingA, PeftPart.EmbeddingB)])
                 if (module[a] is null != module[b] is null)

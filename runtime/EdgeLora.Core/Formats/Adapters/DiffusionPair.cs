@@ -33,7 +33,7 @@ internal sealed record DiffusionPair(string Module, Tensor A, Tensor B, double A
             }
             if (a.Shape.Rank < 2 || a.Shape.Rank != b.Shape.Rank || a.Shape[0] != b.Shape[1] || a.Shape[0] < 1 || b.Shape.Elements != b.Shape[0] * b.Shape[1])
                 refusals.Add($"{module.Name}: expected A [rank, inputs(, kernel)] and B [outputs, rank(, 1, 1)], found {a.Shape} and {b.Shape}");
-            else if (LowRankPair.RankFault(adapter.Config, module, a) is { } fault)
+            else if (LowRankPair.Fault(adapter.Config, module, a) is { } fault)
                 refusals.Add(fault);
             else if (DiffusionSites.Split(module.Name) is null)
                 refusals.Add($"{module.Name}: is no module of a diffusion pipeline: expected a name that begins with {string.Join(", ", DiffusionSites.Components)}");

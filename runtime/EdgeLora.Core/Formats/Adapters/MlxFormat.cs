@@ -198,8 +198,9 @@ public sealed class MlxFormat : AdapterFileFormat
 
     // mlx-lm's GPT-2 calls its model "model", not "transformer".
     private static string FromMlx(string module) => Array.Find(s_roots, r => r.Mlx == module).Checkpoint ?? (!module.StartsWith(Layers, StringComparison.Ordinal) ? module
-        : (module.Contains(".attention.", StringComparison.Ordinal) || module.Contains(".mlp.dense_", StringComparison.Ordinal) ? "gpt_neox.layers." : "transformer.h.") + module[Layers.Length..]);
+        : (module.Contains(".attention.", StringComparison.Ordinal) || module.Contains(".mlp.dense_", StringComparison.Ordinal) ? "gpt_neox.layers." : module.Contains(".attn.", StringComparison.Ordinal) || module.Contains(".mlp.c_", StringComparison.Ordinal) ? "transformer.h." : Layers) + module[Layers.Length..]);
 
+    // Other models that call their layers so (Falcon) keep their names: mlx-lm has none of them.
     private static string ToMlx(string module) => Array.Find(s_roots, r => r.Checkpoint == module).Mlx
-        ?? (Array.Find(["transformer.h.", "gpt_neox.layers."], p => module.StartsWith(p, StringComparison.Ordinal)) is { } layers ? Layers + module[layers.Length..] : module);
+        ?? (Array.Find(["transformer.h.", "gpt_neox.layers."], p => module.StartsWith(p, StringComparison.Ordinal)) is { } layers && FromMlx(Layers + module[layers.Length..]) == module ? Layers + module[layers.Length..] : module);
 }

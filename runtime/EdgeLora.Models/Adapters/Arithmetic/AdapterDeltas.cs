@@ -94,7 +94,7 @@ public sealed class AdapterDeltas(string name, PeftAdapter adapter)
             refusals.Add($"{module}: {(a is null ? "A" : "B")} is missing");
         else if (a.Shape.Rank < 2 || b.Shape.Rank < 2 || a.Shape.Elements == 0 || b.Shape.Elements == 0 || a.Shape[0] != b.Shape[1] || b.Shape.Elements != b.Shape[0] * b.Shape[1])
             refusals.Add($"{module}: expected A [rank, inputs(, kernel)] and B [outputs, rank(, 1, 1)], found {a.Shape} and {b.Shape}");
-        else if (LowRankPair.RankFault(adapter.Config, parts, a) is { } fault)
+        else if (LowRankPair.Fault(adapter.Config, parts, a) is { } fault)
             refusals.Add(fault);
         else if (Array.Exists(a.ToFloats(), x => !float.IsFinite(x)) || Array.Exists(b.ToFloats(), x => !float.IsFinite(x)))
             refusals.Add($"{module}: holds NaN or infinity");
