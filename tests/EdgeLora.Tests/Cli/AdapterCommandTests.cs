@@ -69,6 +69,8 @@ public sealed class AdapterCommandTests : IDisposable
         using JsonDocument scaled = Run(["adapter", "scale", source, "--by", "0.5", "--to", "loralib", "-o", Path.Combine(_folder, "a.bin"), "--json"]), sum = Run(["adapter", "add", source, "--to", "loralib", "-o", Path.Combine(_folder, "b.bin"), "--json"]);
         Assert.StartsWith("alpha 4 is not in a loralib file", scaled.RootElement.GetProperty("notes")[0].GetString());
         Assert.StartsWith("alpha 4 is not in a loralib file", sum.RootElement.GetProperty("notes")[0].GetString());
+        using JsonDocument whole = Run(["adapter", "add", SharedFolder.Require("fixtures/peft/llama-save-head"), "--weights", "0.5", "-o", Path.Combine(_folder, "c"), "--json"]);
+        Assert.Contains("no weight counts for them: lm_head.weight", whole.RootElement.GetProperty("notes")[0].GetString());
     }
 
     [Theory, InlineData("adapter scale --by 0.3"), InlineData("convert")]

@@ -110,6 +110,21 @@ public sealed class InspectConversionTests : IDisposable
     public void A_GGUF_adapter_that_does_not_fit_is_told_in_its_own_names() =>
         Assert.Contains("blk.7.attn_q.weight", Command.Fail("inspect", SharedFolder.Require("fixtures/malformed/gguf_lora/layer_missing.gguf"), "--base", SharedFolder.Require("fixtures/malformed/base")));
 
+    [Theory]
+    [InlineData("diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight", "under the names of a model's authors")]
+    [InlineData("double_blocks.0.processor.qkv_lora1.down.weight", "under the names of a model's authors")]
+    [InlineData("lycoris_blocks_0_q.lokr_w1", "LyCORIS' own prefix")]
+    [InlineData("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "beside them as adapter_model.safetensors")]
+    [InlineData("model.layers.0.self_attn.q_proj.lora_a", "beside them as adapters.safetensors")]
+    public void Factors_under_foreign_names_are_told(string tensor, string reason)
+    {
+        string file = Path.Combine(_folder, "foreign.safetensors");
+        Safetensors.Write(file, [Tensor.FromFloats(tensor, new Shape(2, 3), new float[6])]);
+        Assert.Contains($"{tensor}: ", Command.Fail("convert", file, Path.Combine(_folder, "out.elora")));
+        Assert.Contains(reason, Command.Fail("convert", file, Path.Combine(_folder, "out.elora")));
+        Assert.Contains(reason, Command.Run("inspect", file));
+    }
+
     [Theory, InlineData("uint64_max", "rank: "), InlineData("negative_length", "rank: ")]
     public void A_header_without_its_file_is_read_as_one(string name, string fault)
     {

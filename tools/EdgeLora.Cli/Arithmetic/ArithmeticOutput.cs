@@ -49,7 +49,15 @@ internal sealed class ArithmeticOutput
             OutputFolder.Write(target, folder => to.Write(adapter, folder, options, cancellation));
         else
             to.Write(adapter, target, options, cancellation);
-        return (target, AdapterConversion.Notes(adapter, to, verdict));
+        return (target, [.. Whole(adapter), .. AdapterConversion.Notes(adapter, to, verdict)]);
+    }
+
+    // A weight of 0.5 leaves them what they are.
+    private static IReadOnlyList<string> Whole(PeftAdapter adapter)
+    {
+        const int Named = 6;
+        string[] names = [.. adapter.Modules.Values.SelectMany(m => m.Parts.Keys.Where(p => p is PeftPart.Weight or PeftPart.Bias or PeftPart.BaseBias or PeftPart.TokenRows).Select(p => $"{m.Name}.{PeftAdapter.LabelOf(p)}"))];
+        return names.Length == 0 ? [] : [$"whole tensors go along as they are, no weight counts for them: {string.Join(", ", names.Take(Named))}{(names.Length > Named ? $" and {names.Length - Named} more" : "")}"];
     }
 
     /// <summary>Notes behind a line of text.</summary>

@@ -112,6 +112,9 @@ internal static class Inspector
             report.Kind = "tensors";
             report.Format = format;
             report.Take([.. file.Tensors.Values]);
+            // The tensors of an adapter's folder have been said to be that.
+            if (!report.Facts.Exists(f => f.Name == "note") && ForeignFactors.Reason(file.Tensors.Keys) is { } foreign)
+                report.Facts.Add(("note", foreign));
             foreach ((string name, string value) in file.Metadata.OrderBy(m => m.Key, StringComparer.Ordinal))
                 report.Facts.Add(("metadata." + name, value));
         }

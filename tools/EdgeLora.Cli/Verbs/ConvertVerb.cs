@@ -1,5 +1,6 @@
 using System.CommandLine;
 using EdgeLora.Cli.Converting;
+using EdgeLora.Core;
 using EdgeLora.Models;
 
 namespace EdgeLora.Cli.Verbs;
@@ -81,7 +82,10 @@ internal static class ConvertVerb
             throw new UsageException($"{request.Source}: is a tree; convert takes one adapter or model of it, and 'edgelora merge {request.Source} --at <node> -o {request.Target}' writes a node as a model");
         if (AdapterConversion.FolderOf(request.Source) is { } folder && !request.TargetHas(".safetensors"))
             throw new UsageException($"{request.Source}: holds the tensors of an adapter's folder; convert the folder: {folder}");
-        return AdapterConversion.Run(request, cancellation) ?? ModelConversion.Run(request, cancellation)
-            ?? throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}) a model folder, a .gguf or a .bin");
+        if ((AdapterConversion.Run(request, cancellation) ?? ModelConversion.Run(request, cancellation)) is { } done)
+            return done;
+        if (ForeignFactors.ReasonOf(request.Source) is { } foreign)
+            throw new ModelFileException(request.Source, foreign);
+        throw new UsageException($"{request.Source} -> {request.Target}: expected an adapter ({AdapterConversion.Targets}), a model folder, a .gguf or a .bin");
     }
 }
