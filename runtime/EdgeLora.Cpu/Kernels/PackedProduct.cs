@@ -19,6 +19,7 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
     private const int Chunk = 512;
     private const int SmallestGroup = 16;
     private const int BytesAhead = 8192;
+    private const int RecordsAhead = 1024;
 
     private static int TurnVectors => PackedWeight.Together * PackedWeight.Panel / O.Count;
 
@@ -53,7 +54,11 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
 
     /// <summary>The total with a block's sum, times its factors where it has some.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Add<W>(V sum, float* factors, V total) where W : struct, IPackedType => W.HasFactors ? O.Fma(O.Load(factors), sum, total) : O.Add(total, sum);
+    public static V Add<W>(V sum, V factors, V total) where W : struct, IPackedType => W.HasFactors ? O.Fma(factors, sum, total) : O.Add(total, sum);
+
+    /// <summary>A group's factors for a vector of outputs: floats, or the F16 of its record.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Factor<W>(float* factors, ushort* halves) where W : struct, IPackedType => W.HasHalves ? O.LoadFiniteF16(halves) : W.HasFactors ? O.Load(factors) : O.Zero;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -69,10 +74,12 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
                 GroupFactors<O, V>.Sums(x + t * stride, p.Inputs, W.Group, rest + t * weight.Groups);
         float* x1 = x + (p.Rows > 1 ? stride : 0), x2 = x + (p.Rows > 2 ? 2 * stride : 0), x3 = x + (p.Rows > 3 ? 3 * stride : 0);
         V table = O.Table(PackedTables.Of(weight.Type));
+        // Factors that are F16 are read where they lie.
+        bool lanes = LaneTile.Takes<V>() && typeof(W) == typeof(PackedBytes) && p.Rows == 1, asHalves = W.HasHalves && !lanes;
         int vectors = (end - start + O.Count - 1) / O.Count, first = start / O.Count;
         for (int v = 0; v < vectors;)
         {
-            int turn = (first + v) % TurnVectors, count = p.Rows == 1 && vectors - v > 2 && turn % 4 == 0 ? 4 : 2, vector = first + v;
+            int turn = (first + v) % TurnVectors, count = p.Rows == 1 && vectors - v > 3 && turn % 4 == 0 ? 4 : 2, vector = first + v;
             if (turn + count > TurnVectors)
                 count = TurnVectors - turn;
             int last = LastInTurn(weight, vector);
@@ -81,23 +88,27 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
                 Minimums(weight, vector, count, last, p.Rows, rest, factors, sums);
             byte* w0 = Start<W>(weight, vector), w1 = Start<W>(weight, Math.Min(vector + 1, last)), w2 = Start<W>(weight, Math.Min(vector + 2, last)), w3 = Start<W>(weight, Math.Min(vector + 3, last));
             long step = (long)weight.InTurn(vector * O.Count / PackedWeight.Panel) * (W.GroupBytes / W.Steps);
-            for (int k = 0, inputs = weight.PaddedInputs, chunk = W.HasFactors ? Chunk : OuterProduct<O, V>.BlockDepth; k < inputs; k += chunk)
+            ushort* halves = W.HasHalves ? (ushort*)weight.FirstRecord(vector * O.Count / PackedWeight.Panel) + vector * O.Count % PackedWeight.Panel : null;
+            long halfStep = W.HasHalves ? (long)weight.InTurn(vector * O.Count / PackedWeight.Panel) * PackedWeight.Panel : 0;
+            for (int k = 0, inputs = weight.PaddedInputs, chunk = asHalves ? inputs : W.HasFactors ? Chunk : OuterProduct<O, V>.BlockDepth; k < inputs; k += chunk)
             {
                 int depth = Math.Min(chunk, inputs - k);
-                if (W.HasFactors)
+                ushort* half1 = vector < last ? halves + O.Count : halves;
+                if (W.HasFactors && !asHalves)
                 {
                     GroupFactors<O, V>.Prefetch(weight, vector, (k + depth) / W.Group, depth / W.Group);
                     GroupFactors<O, V>.Factors(weight, vector, count, last, k / W.Group, depth / W.Group, factors, Vectors * O.Count);
                 }
                 if (p.Rows > 1)
-                    PackedRows<O, V>.Run<W>(w0, w1, step, x + k, x1 + k, x2 + k, x3 + k, depth, factors, table, sums);
-                else if (count == 4 && LaneTile.Takes<V>() && typeof(W) == typeof(PackedBytes))
+                    PackedRows<O, V>.Run<W>(w0, w1, step, x + k, x1 + k, x2 + k, x3 + k, depth, factors, halves, half1, halfStep, table, sums);
+                else if (count == 4 && lanes)
                     LaneBytes.Run((sbyte*)w0, step, x + k, depth, factors, sums);
                 else if (count == 4)
-                    Four<W>(w0, w1, w2, w3, step, x + k, depth, factors, table, sums);
+                    Four<W>(w0, w1, w2, w3, step, x + k, depth, factors, halves, halfStep, table, sums);
                 else
-                    Two<W>(w0, w1, step, x + k, depth, factors, table, sums);
+                    Two<W>(w0, w1, step, x + k, depth, factors, halves, half1, halfStep, table, sums);
                 long steps = depth / W.Group * W.Steps * step;
+                halves += depth / W.Group * halfStep;
                 w0 += steps;
                 w1 += steps;
                 w2 += steps;
@@ -146,7 +157,7 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
 
     // One row of x, four vectors of outputs: some inputs more, from whole groups.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four<W>(byte* w0, byte* w1, byte* w2, byte* w3, long step, float* x, int inputs, float* factors, V table, float* sums) where W : struct, IPackedType
+    private static void Four<W>(byte* w0, byte* w1, byte* w2, byte* w3, long step, float* x, int inputs, float* factors, ushort* halves, long halfStep, V table, float* sums) where W : struct, IPackedType
     {
         V t0 = O.Load(sums), t1 = O.Load(sums + O.Count), t2 = O.Load(sums + 2 * O.Count), t3 = O.Load(sums + 3 * O.Count);
         for (float* end = x + inputs; x < end;)
@@ -232,10 +243,15 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
                     x += W.Rest;
                 }
             }
-            t0 = Add<W>(a0, factors, t0);
-            t1 = Add<W>(a1, factors + O.Count, t1);
-            t2 = Add<W>(a2, factors + 2 * O.Count, t2);
-            t3 = Add<W>(a3, factors + 3 * O.Count, t3);
+            // Panels that take turns have their F16 side by side.
+            t0 = Add<W>(a0, Factor<W>(factors, halves), t0);
+            t1 = Add<W>(a1, Factor<W>(factors + O.Count, halves + O.Count), t1);
+            t2 = Add<W>(a2, Factor<W>(factors + 2 * O.Count, halves + 2 * O.Count), t2);
+            t3 = Add<W>(a3, Factor<W>(factors + 3 * O.Count, halves + 3 * O.Count), t3);
+            if (W.HasHalves)
+                for (int line = 0; line < Vectors * O.Count * sizeof(ushort); line += 64)
+                    Lanes.Prefetch((byte*)halves + RecordsAhead + line);
+            halves += halfStep;
             factors += Vectors * O.Count;
         }
         O.Store(t0, sums);
@@ -246,7 +262,7 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
 
     // One row of x, two vectors of outputs: some inputs more, from whole groups.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Two<W>(byte* w0, byte* w1, long step, float* x, int inputs, float* factors, V table, float* sums) where W : struct, IPackedType
+    private static void Two<W>(byte* w0, byte* w1, long step, float* x, int inputs, float* factors, ushort* half0, ushort* half1, long halfStep, V table, float* sums) where W : struct, IPackedType
     {
         V t0 = O.Load(sums), t1 = O.Load(sums + O.Count);
         for (float* end = x + inputs; x < end;)
@@ -306,8 +322,10 @@ internal readonly unsafe struct PackedProduct<O, V> : IPackedKernel where O : st
                     x += W.Rest;
                 }
             }
-            t0 = Add<W>(a0, factors, t0);
-            t1 = Add<W>(a1, factors + O.Count, t1);
+            t0 = Add<W>(a0, Factor<W>(factors, half0), t0);
+            t1 = Add<W>(a1, Factor<W>(factors + O.Count, half1), t1);
+            half0 += halfStep;
+            half1 += halfStep;
             factors += Vectors * O.Count;
         }
         O.Store(t0, sums);

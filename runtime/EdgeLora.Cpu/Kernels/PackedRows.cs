@@ -5,12 +5,12 @@ namespace EdgeLora.Cpu;
 /// <summary>The inner loop of <see cref="PackedProduct{O, V}"/> for two to four rows of x: two vectors of outputs, each weight widened once for all rows.</summary>
 internal static unsafe class PackedRows<O, V> where O : struct, ILanes<V> where V : unmanaged
 {
-    /// <summary>Adds some inputs more, from whole groups, to sums [4][four vectors]. Rows may repeat one another.</summary>
+    /// <summary>Adds some inputs more, from whole groups, to sums [4][four vectors]. Rows may repeat one another. Factors that are F16 are read where they lie, <paramref name="halfStep"/> apart.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<W>(byte* w0, byte* w1, long step, float* x0, float* x1, float* x2, float* x3, int inputs, float* factors, V table, float* sums) where W : struct, IPackedType
+    public static void Run<W>(byte* w0, byte* w1, long step, float* x0, float* x1, float* x2, float* x3, int inputs, float* factors, ushort* half0, ushort* half1, long halfStep, V table, float* sums) where W : struct, IPackedType
     {
         int row = PackedProduct<O, V>.Vectors * O.Count;
-        for (int k = 0; k < inputs; factors += row)
+        for (int k = 0; k < inputs; factors += row, half0 += halfStep, half1 += halfStep)
         {
             int last = W.HasFactors ? k + W.Group : inputs;
             V a00 = O.Zero, a01 = O.Zero, a10 = O.Zero, a11 = O.Zero, a20 = O.Zero, a21 = O.Zero, a30 = O.Zero, a31 = O.Zero;
@@ -179,14 +179,15 @@ internal static unsafe class PackedRows<O, V> where O : struct, ILanes<V> where 
                     k += W.Rest;
                 }
             }
-            O.Store(PackedProduct<O, V>.Add<W>(a00, factors, O.Load(sums)), sums);
-            O.Store(PackedProduct<O, V>.Add<W>(a01, factors + O.Count, O.Load(sums + O.Count)), sums + O.Count);
-            O.Store(PackedProduct<O, V>.Add<W>(a10, factors, O.Load(sums + row)), sums + row);
-            O.Store(PackedProduct<O, V>.Add<W>(a11, factors + O.Count, O.Load(sums + row + O.Count)), sums + row + O.Count);
-            O.Store(PackedProduct<O, V>.Add<W>(a20, factors, O.Load(sums + 2 * row)), sums + 2 * row);
-            O.Store(PackedProduct<O, V>.Add<W>(a21, factors + O.Count, O.Load(sums + 2 * row + O.Count)), sums + 2 * row + O.Count);
-            O.Store(PackedProduct<O, V>.Add<W>(a30, factors, O.Load(sums + 3 * row)), sums + 3 * row);
-            O.Store(PackedProduct<O, V>.Add<W>(a31, factors + O.Count, O.Load(sums + 3 * row + O.Count)), sums + 3 * row + O.Count);
+            V f0 = PackedProduct<O, V>.Factor<W>(factors, half0), f1 = PackedProduct<O, V>.Factor<W>(factors + O.Count, half1);
+            O.Store(PackedProduct<O, V>.Add<W>(a00, f0, O.Load(sums)), sums);
+            O.Store(PackedProduct<O, V>.Add<W>(a01, f1, O.Load(sums + O.Count)), sums + O.Count);
+            O.Store(PackedProduct<O, V>.Add<W>(a10, f0, O.Load(sums + row)), sums + row);
+            O.Store(PackedProduct<O, V>.Add<W>(a11, f1, O.Load(sums + row + O.Count)), sums + row + O.Count);
+            O.Store(PackedProduct<O, V>.Add<W>(a20, f0, O.Load(sums + 2 * row)), sums + 2 * row);
+            O.Store(PackedProduct<O, V>.Add<W>(a21, f1, O.Load(sums + 2 * row + O.Count)), sums + 2 * row + O.Count);
+            O.Store(PackedProduct<O, V>.Add<W>(a30, f0, O.Load(sums + 3 * row)), sums + 3 * row);
+            O.Store(PackedProduct<O, V>.Add<W>(a31, f1, O.Load(sums + 3 * row + O.Count)), sums + 3 * row + O.Count);
         }
     }
 }

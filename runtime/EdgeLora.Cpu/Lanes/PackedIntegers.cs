@@ -6,6 +6,9 @@ namespace EdgeLora.Cpu;
 internal readonly unsafe struct PackedSigned4 : IPackedType
 {
     /// <inheritdoc/>
+    public static bool HasHalves => true;
+
+    /// <inheritdoc/>
     public static int Group => 32;
 
     /// <inheritdoc/>
@@ -59,6 +62,9 @@ internal readonly unsafe struct PackedUnsigned4 : IPackedType
 /// <summary>Q5_0: six in a word, two in what is left.</summary>
 internal readonly unsafe struct PackedSigned5 : IPackedType
 {
+    /// <inheritdoc/>
+    public static bool HasHalves => true;
+
     /// <inheritdoc/>
     public static int Group => 32;
 

@@ -29,6 +29,9 @@ internal unsafe interface IPackedType
     /// <summary>True where every group of an output has a factor.</summary>
     static virtual bool HasFactors => true;
 
+    /// <summary>True where a group's factor is an F16 and nothing else: all of its record.</summary>
+    static virtual bool HasHalves => false;
+
     /// <summary>What the inputs of a step share, from its first lane on.</summary>
     static abstract V Unit<O, V>(byte* step) where O : struct, ILanes<V> where V : unmanaged;
 
@@ -105,6 +108,9 @@ internal readonly unsafe struct PackedBF16 : IPackedType
 /// <summary>Q8_0: one byte an input.</summary>
 internal readonly unsafe struct PackedBytes : IPackedType
 {
+    /// <inheritdoc/>
+    public static bool HasHalves => true;
+
     /// <inheritdoc/>
     public static int Group => 32;
 
