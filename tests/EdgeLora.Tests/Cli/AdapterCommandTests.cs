@@ -92,6 +92,14 @@ public sealed class AdapterCommandTests : IDisposable
         Assert.Contains(FormattableString.Invariant($"folding rounds B by {worst:0.0E+0} of its norm at most"), json.RootElement.GetProperty("notes").EnumerateArray().Select(n => n.GetString()));
     }
 
+    [Theory, InlineData("ties A B", false), InlineData("dare A B", false), InlineData("ties A B --svd", true), InlineData("add A B", true), InlineData("svd A --rank 2", true)]
+    public void What_was_left_out_is_said_where_it_was_measured(string command, bool measured)
+    {
+        using StringWriter output = new(), error = new();
+        Assert.Equal(EdgeLoraCommand.Ok, EdgeLoraCommand.Invoke([.. Words(command), "-o", Path.Combine(_folder, "made")], output, error));
+        Assert.Equal(measured, error.ToString().Contains("of the change", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_cosine_that_rounds_to_zero_has_no_sign()
     {

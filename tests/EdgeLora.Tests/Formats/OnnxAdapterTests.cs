@@ -137,7 +137,7 @@ public sealed class OnnxAdapterTests : IDisposable
         Check(b => BitConverter.TryWriteBytes(b.AsSpan(dims), 4L), "one: raw_data: F32 [4, 3] does not fit 24 bytes");
         Check(b => b[4] = (byte)'X', "identifier: expected \"TORT\" at byte 4");
         Check(b => b[24] = 2, "format_version: expected 1, found 2");
-        Check(b => b[0] = 255, "Adapter: the table: 4 bytes at 255");
+        Check(b => b[0] = 255, "Adapter: the table: expected 4 bytes at offset 255, but the file ends at byte ");
 
         void Check(Action<byte[]> damage, string fault)
         {
