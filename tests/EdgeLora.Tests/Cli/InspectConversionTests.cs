@@ -116,6 +116,7 @@ public sealed class InspectConversionTests : IDisposable
     [InlineData("lycoris_blocks_0_q.lokr_w1", "LyCORIS' own prefix")]
     [InlineData("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "beside them as adapter_model.safetensors")]
     [InlineData("model.layers.0.self_attn.q_proj.lora_a", "beside them as adapters.safetensors")]
+    [InlineData("model.layers.0.attn.q_proj.lora_A.MatMul.weight", "factors under names that are not read")]
     public void Factors_under_foreign_names_are_told(string tensor, string reason)
     {
         string file = Path.Combine(_folder, "foreign.safetensors");

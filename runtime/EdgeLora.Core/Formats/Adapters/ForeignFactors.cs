@@ -11,7 +11,7 @@ public static class ForeignFactors
         (n => n.StartsWith("diffusion_model.", StringComparison.Ordinal) || n.StartsWith("double_blocks.", StringComparison.Ordinal) || n.StartsWith("single_blocks.", StringComparison.Ordinal),
             "factors under the names of a model's authors, which are not read: kohya's names (lora_unet_…) and diffusers' (transformer.…) are"),
         (n => n.StartsWith("lycoris_", StringComparison.Ordinal), "LyCORIS' own prefix is not read: kohya's names (lora_unet_…, lora_te_…) are"),
-        (n => n.Contains(".lora_A.", StringComparison.Ordinal) || n.Contains(".lora_B.", StringComparison.Ordinal) || n.StartsWith("base_model.", StringComparison.Ordinal),
+        (n => n.StartsWith("base_model.", StringComparison.Ordinal) || n.StartsWith("model.", StringComparison.Ordinal) && (n.EndsWith(".lora_A.weight", StringComparison.Ordinal) || n.EndsWith(".lora_B.weight", StringComparison.Ordinal)),
             $"factors as PEFT names them: their alpha stands in an {PeftConfigReader.FileName}, which belongs beside them as {PeftAdapter.WeightsName}"),
         (_ => true, "factors under names that are not read"),
     ];
