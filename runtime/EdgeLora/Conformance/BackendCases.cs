@@ -48,23 +48,32 @@ public static class BackendCases
     /// <summary>Batch sizes beside every tile.</summary>
     public static readonly int[] RowCounts = [1, 2, 3, 5, 17, 64];
 
-    /// <summary>Linear cases.</summary>
+    // In the environment, EDGELORA_ALL=1: every combination of sizes; else a part of them, in which every two sizes still meet for each type.
+    // EDGELORA_FEW=1: half of that part, without types and layouts whose addresses are another's, for validation in the shaders: it compiles each for seconds.
+    private static readonly int s_thinned = Environment.GetEnvironmentVariable("EDGELORA_ALL") == "1" ? 0 : Environment.GetEnvironmentVariable("EDGELORA_FEW") == "1" ? 2 : 1;
+
+    private static bool Taken(int place, int of) => s_thinned == 0 || place % (of * s_thinned) == 0;
+
+    /// <summary>Linear cases: every two of inputs, outputs and rows meet for each type, all three for one of the types that are no blocks.</summary>
     public static IEnumerable<LinearCase> Linears()
     {
-        foreach (DType type in WeightTypes)
+        int[] outputs = [1, 3, 13, 33, 100];
+        foreach ((int t, DType type) in WeightTypes.Index())
         {
             bool blocked = type.BlockSize() > 1;
             int[] inputs = blocked ? [32, 64, 96, 544, 1056] : [1, 3, 31, 32, 33, 64, 100, 257, 1030];
-            foreach (int i in inputs)
-                foreach (int o in (int[])[1, 3, 13, 33, 100])
-                    foreach (int rows in RowCounts)
+            foreach ((int a, int i) in inputs.Index())
+                foreach ((int b, int o) in outputs.Index())
+                    foreach ((int r, int rows) in RowCounts.Index())
                     {
                         PathKind paths = (PathKind)((i + o + rows) % 3);
-                        yield return new(type, i, o, rows, false, paths, (o + rows) % 2 == 0);
-                        if (!blocked && o != 13)
+                        if (Taken(t + a + b + r, 3) && (s_thinned < 2 || type != DType.F16))
+                            yield return new(type, i, o, rows, false, paths, (o + rows) % 2 == 0);
+                        if (!blocked && o != 13 && Taken(t + a + (b > 2 ? b - 1 : b) + r, 3) && (s_thinned < 2 || type == DType.F32))
                             yield return new(type, i, o, rows, true, paths == PathKind.Mixed ? PathKind.OneStep : PathKind.Mixed, o % 2 == 0);
                     }
-            yield return new(type, 256, 500, 130, false, PathKind.Mixed, true);
+            if (s_thinned < 2 || type != DType.F16)
+                yield return new(type, 256, 500, 130, false, PathKind.Mixed, true);
         }
         foreach (DType type in WidenedTypes)
         {
@@ -75,8 +84,10 @@ public static class BackendCases
         }
     }
 
-    /// <summary>Attention cases.</summary>
-    public static IEnumerable<AttentionCase> Attentions() =>
+    /// <summary>Attention cases; of few, heads of one size of each kind.</summary>
+    public static IEnumerable<AttentionCase> Attentions() => s_attentions.Where(c => s_thinned < 2 || c.HeadSize is 3 or 16 or 33 or 64);
+
+    private static readonly AttentionCase[] s_attentions =
     [
         new(1, 1, 1, 0, 0, 1), new(2, 1, 3, 0, 0, 5), new(4, 2, 31, 0, 7, 3), new(4, 4, 32, 0, 0, 17), new(6, 2, 33, 5, 9, 4),
         new(8, 2, 64, 0, 300, 1), new(8, 2, 64, 16, 130, 40), new(3, 1, 100, 1, 3, 2), new(9, 3, 64, 0, 0, 64), new(2, 2, 128, 0, 260, 2), new(2, 1, 40, 0, 250, 30), new(2, 1, 16, 40, 240, 60),
@@ -87,23 +98,27 @@ public static class BackendCases
     public static IEnumerable<LinearCase> Dropped() =>
         from paths in (PathKind[])[PathKind.OneStep, PathKind.Mixed]
         from type in (DType[])[DType.F32, DType.BF16, DType.Q8_0]
-        from rows in RowCounts
-        from inputs in type.BlockSize() > 1 ? (int[])[32, 96] : [3, 33, 100]
-        select new LinearCase(type, inputs, 13, rows, false, paths, true);
+        from rows in RowCounts.Index()
+        from inputs in (type.BlockSize() > 1 ? (int[])[32, 96] : [3, 33, 100]).Index()
+        where Taken((int)paths + rows.Index + inputs.Index, 2) && (s_thinned < 2 || type != DType.BF16)
+        select new LinearCase(type, inputs.Item, 13, rows.Item, false, paths, true);
 
     /// <summary>Embeddings of every type.</summary>
     public static IEnumerable<(DType Type, int Width, int Rows)> Embeddings() =>
-        (from type in WeightTypes
-         from width in type.BlockSize() > 1 ? (int[])[32, 64, 256] : Widths
-         from rows in RowCounts
-         select (type, width, rows)).Concat(WidenedTypes.Select(type => (type, 2 * type.BlockSize(), 3)));
+        (from type in WeightTypes.Index()
+         from width in (type.Item.BlockSize() > 1 ? [32, 64, 256] : Widths).Index()
+         from rows in RowCounts.Index()
+         where Taken(type.Index + width.Index + rows.Index, 3) && (s_thinned < 2 || type.Item != DType.F16)
+         select (type.Item, width.Item, rows.Item)).Concat(WidenedTypes.Select(type => (type, 2 * type.BlockSize(), 3)));
 
     /// <summary>Norms over rows and over pieces of rows.</summary>
     public static IEnumerable<(int Width, int Rows, int Pieces, bool Layer)> Norms() =>
-        from size in Sizes()
+        from width in Widths.Index()
+        from rows in RowCounts.Index()
         from pieces in (int[])[1, 3]
         from layer in (bool[])[false, true]
-        select (size.Width, size.Rows, pieces, layer);
+        where Taken(width.Index + rows.Index + pieces / 2 + (layer ? 1 : 0), 2)
+        select (width.Item, rows.Item, pieces, layer);
 
     /// <summary>Norms whose heads have gains of their own.</summary>
     public static IEnumerable<(int Width, int Heads, bool Layer)> HeadNorms() =>
@@ -114,15 +129,17 @@ public static class BackendCases
     /// <summary>Rotations in both pairings, of whole heads and of parts.</summary>
     public static IEnumerable<(RopePairs Pairs, int HeadSize, int N, int Rows)> Rotations() =>
         from pairs in Enum.GetValues<RopePairs>()
-        from size in ((int, int)[])[(2, 1), (6, 3), (64, 32), (64, 13), (66, 33), (128, 16)]
-        from rows in RowCounts
-        select (pairs, size.Item1, size.Item2, rows);
+        from size in ((int Head, int N)[])[(2, 1), (6, 3), (64, 32), (64, 13), (66, 33), (128, 16)]
+        from rows in RowCounts.Index()
+        where Taken((int)pairs + size.N + rows.Index, 2)
+        select (pairs, size.Head, size.N, rows.Item);
 
-    /// <summary>Every width with every number of rows.</summary>
-    public static IEnumerable<(int Width, int Rows)> Sizes() =>
-        from width in Widths
-        from rows in RowCounts
-        select (width, rows);
+    /// <summary>Every width, and those of <paramref name="more"/>, with half of the numbers of rows, in turns.</summary>
+    public static IEnumerable<(int Width, int Rows)> Sizes(params int[] more) =>
+        from width in ((int[])[.. Widths, .. more]).Index()
+        from rows in RowCounts.Index()
+        where Taken(width.Index + rows.Index, 2)
+        select (width.Item, rows.Item);
 
     /// <summary>Arguments of nonlinearities from tiny to huge.</summary>
     public static float[] Magnitudes() => [0, 1e-8f, -1e-8f, 1e-3f, -1e-3f, 0.5f, -0.5f, 1, -1, 2, -2, 3.5f, -3.5f, 5, -5, 8, -8, 12, -12, 30, -30, 80, -80, 1e4f, -1e4f];

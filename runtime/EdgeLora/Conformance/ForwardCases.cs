@@ -5,26 +5,8 @@ namespace EdgeLora.Conformance;
 /// <summary>The forward ops, each run over one case and read back.</summary>
 public static class ForwardCases
 {
-    /// <summary>What stands in a linear layer's output before it runs.</summary>
-    public const float Untouched = 7;
-
-    /// <summary>Runs one linear case on rows [first, first + count) of its batch; all rows by default.</summary>
-    public static float[] Linear(IComputeBackend b, LinearCase c, int first = 0, int count = -1, int bufferRows = 0)
-    {
-        count = count < 0 ? c.Rows : count;
-        SiteTable[] paths = BackendCases.Paths(b, c);
-        float[] all = BackendCases.Random(3, (long)c.Rows * c.Inputs);
-        DeviceTensor x = b.Allocate("x", DType.F32, new Shape(count, c.Inputs));
-        b.Write(all.AsSpan(first * c.Inputs, count * c.Inputs), x, 0);
-        DeviceTensor y = b.Allocate("y", DType.F32, new Shape(Math.Max(count, bufferRows), c.Outputs));
-        float[] old = new float[y.Shape.Elements];
-        Array.Fill(old, Untouched);
-        b.Write(old, y, 0);
-        BatchLayout batch = new();
-        BackendCases.Fill(batch, paths, first, count);
-        b.Linear(batch, BackendCases.Site(b, c), x, y);
-        return BackendCases.Read(b, y);
-    }
+    /// <summary>Runs one linear case.</summary>
+    public static float[] Linear(IComputeBackend b, LinearCase c, int bufferRows = 0) => new LinearForward(b, c).Run(0, c.Rows, bufferRows);
 
     /// <summary>Runs five layers on one input, whose paths have other ranks at each and none at the third.</summary>
     public static float[][] LinearGroup(IComputeBackend b, int inputs, int rows, bool together)

@@ -14,7 +14,7 @@ public abstract class BackendConformance : IDisposable
     protected virtual double Tolerance => ConformanceRun.DefaultTolerance;
 
     /// <inheritdoc/>
-    public void Dispose()
+    public virtual void Dispose()
     {
         Backend.Dispose();
         GC.SuppressFinalize(this);

@@ -14,6 +14,28 @@ public sealed class ConformanceSuiteTests
     }
 
     [Fact]
+    public void Every_two_sizes_of_a_linear_layer_meet_for_each_type_and_layout()
+    {
+        if (Environment.GetEnvironmentVariable("EDGELORA_FEW") == "1")
+            Assert.Skip("EDGELORA_FEW=1: not every two sizes meet");
+        LinearCase[] all = [.. BackendCases.Linears().Where(c => c.Rows <= 64 && BackendCases.WeightTypes.Contains(c.Type))];
+        foreach (IGrouping<(DType, bool), LinearCase> cases in all.GroupBy(c => (c.Type, c.InputMajor)))
+        {
+            Meet(c => c.Inputs, c => c.Outputs);
+            Meet(c => c.Inputs, c => c.Rows);
+            Meet(c => c.Outputs, c => c.Rows);
+            Meet(c => c.Paths, c => c.Outputs);
+            Meet(c => c.Paths, c => c.Rows);
+
+            void Meet<A, B>(Func<LinearCase, A> one, Func<LinearCase, B> other) =>
+                Assert.Equal(cases.Select(one).Distinct().Count() * cases.Select(other).Distinct().Count(), cases.Select(c => (one(c), other(c))).Distinct().Count());
+        }
+        // Of the types that are no blocks, one at least sees each three sizes.
+        Assert.Equal(9 * 5 * 6, all.Where(c => c.Type.BlockSize() == 1 && !c.InputMajor).Select(c => (c.Inputs, c.Outputs, c.Rows)).Distinct().Count());
+        Assert.Equal(8, all.Select(c => (c.Type, c.InputMajor)).Distinct().Count());
+    }
+
+    [Fact]
     public void A_wrong_number_is_found_and_its_place_is_named()
     {
         using ReferenceBackend backend = new();

@@ -24,11 +24,12 @@ internal static class LinearBits
     /// <summary>A batch gives <paramref name="all"/> in pieces of any size too.</summary>
     public static void EqualInChunks(IComputeBackend backend, LinearCase c, float[] all, string what)
     {
+        LinearForward forward = new(backend, c);
         foreach (int chunk in (int[])[1, 2, 3, 4, 7])
         {
             List<float> pieces = [];
             for (int t = 0; t < c.Rows; t += chunk)
-                pieces.AddRange(ForwardCases.Linear(backend, c, t, Math.Min(chunk, c.Rows - t)));
+                pieces.AddRange(forward.Run(t, Math.Min(chunk, c.Rows - t)));
             Assert.True(all.AsSpan().SequenceEqual(pieces.ToArray()), $"{what} {c} in chunks of {chunk}");
         }
     }

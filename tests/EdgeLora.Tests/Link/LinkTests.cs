@@ -289,16 +289,18 @@ public sealed class LinkTests : IDisposable
         using HostSession session = await _host.OpenSessionAsync("a");
         List<string> events = [];
         TickSum? ticks = null;
-        Task talking = SayAsync(session);
+        Task? talking = null;
         await foreach (LinkNews news in tail.TailAsync(recent: true, TimeSpan.FromMilliseconds(20), Cancelled))
         {
+            // Not before the tail listens: its ticks would be over, and never told.
+            talking ??= SayAsync(session);
             if (news.Event is { Node: "guest" } happened)
                 events.Add($"{happened.Kind} {happened.Generation} {(happened.Faults.Count > 0 ? "faulty" : "fine")}");
             ticks = news.Ticks is { NewTokens: > 0 } some ? some : ticks;
             if (ticks is not null && events.LastOrDefault()?.StartsWith("Unmounted", StringComparison.Ordinal) == true)
                 break;
         }
-        await talking;
+        await talking!;
         Assert.Equal(["Discovered 0 fine", "Staged 0 fine", "Resident 0 fine", "Reloaded 1 fine", "Faulted 1 faulty", "Unmounted 2 fine"], events);
         Assert.True(ticks!.Value is { Ticks: > 0, Elapsed.Ticks: > 0 } && ticks.Value.Longest <= ticks.Value.Elapsed);
     }
