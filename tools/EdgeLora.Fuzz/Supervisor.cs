@@ -45,7 +45,7 @@ internal static class Supervisor
             done += at;
             early = at == 0 ? early + 1 : 0;
             string input = Path.Combine(place.Path, format.FileName);
-            Finding finding = worker.ExitCode == Worker.Hung ? new("hang", "", $"over {Judge.Longest.TotalSeconds} s of processor time") : new("crash", "", $"the process died with exit code {worker.ExitCode}");
+            Finding finding = worker.ExitCode == Worker.Hung ? new("hang", "", $"over {Judge.Longest.TotalSeconds} s of processor time, or a minute by the clock") : new("crash", "", $"the process died with exit code {worker.ExitCode}");
             Worker.Write(options.Findings, format, finding, File.Exists(input) ? File.ReadAllBytes(input) : []);
             found++;
             if (early == MostEarlyDeaths)

@@ -11,8 +11,11 @@ namespace EdgeLora.Cli.Bench;
 /// <param name="LimitSeconds">What a device may take, warm-up and all: on a slow or busy one rounds are left out, in the end cases too.</param>
 internal sealed record BenchSettings(double Seconds, int Rounds, int Warmup, double SampleSeconds, int TrainingRows, int TrainingTokens, int MemoryBytes, double LimitSeconds)
 {
+    /// <summary>How many times as long as was asked for a device may take where rounds are long.</summary>
+    public const int MostTimes = 5;
+
     /// <summary>Without <c>--quick</c>.</summary>
-    public static BenchSettings Full { get; } = new(60, 7, 1, 0.05, 4, 128, 256 << 20, double.PositiveInfinity);
+    public static BenchSettings Full { get; } = new(60, 7, 1, 0.05, 4, 128, 256 << 20, MostTimes * 60);
 
     /// <summary><c>--quick</c>: every case, few and short samples.</summary>
     public static BenchSettings Quick { get; } = new(8, 3, 0, 0.01, 2, 32, 128 << 20, 22);

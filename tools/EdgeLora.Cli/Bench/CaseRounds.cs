@@ -47,8 +47,9 @@ internal static class CaseRounds
             Taken();
         }
         double spent = Stopwatch.GetElapsedTime(start).TotalSeconds, left = settings.LimitSeconds - spent;
-        // No time for a round: the warm-up is all there is, and counts.
-        Rounds[] rounds = spent > left ? [.. first.Select(f => new Rounds([f], []))] : Interleaved.Run(settings.Seconds, settings.Warmup, settings.Rounds, left, [.. Enumerable.Range(0, cases.Count).Select(i => (Func<double>)(() => Try(i, c => c.Run(repetitions[i]))))], Taken);
+        // No time for a round: finding the repetitions is all there is, and counts. Little time: that was the warm-up.
+        int warmup = (settings.Warmup + 1) * spent > left ? 0 : settings.Warmup;
+        Rounds[] rounds = spent > left ? [.. first.Select(f => new Rounds([f], []))] : Interleaved.Run(settings.Seconds, warmup, settings.Rounds, left, [.. Enumerable.Range(0, cases.Count).Select(i => (Func<double>)(() => Try(i, c => c.Run(repetitions[i]))))], Taken);
         return [.. cases.Select((c, i) => errors[i] is { } error
             ? new CaseResult(c.Name, [], 0, error)
             : new CaseResult(c.Name, [.. rounds[i].Seconds.Select(s => c.Sample(repetitions[i], s))], repetitions[i], null, c.BytesPerToken?.Invoke()))];

@@ -37,7 +37,7 @@ internal static class BenchVerb
         Option<string?> type = new("--type") { Description = $"How the random model's weights are stored: {Names(s_types.Select(Name))}. Default: q8_0. Of q4_k and q6_k, matrices whose rows are no multiple of 256 are q5_0 and q8_0, as llama.cpp has them.", HelpName = "type" };
         Option<string> adapterType = new("--adapter-type") { Description = $"How the random adapters are stored, in their files and in memory: {Names(s_adapterTypes.Select(Name))}. Default: f32.", DefaultValueFactory = _ => "f32", HelpName = "type" };
         Option<bool> quick = new("--quick") { Description = "Few and short samples: under 30 seconds a device with the 15m shape." };
-        Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least, however long they take. Default: 60; with --quick 8, and no more than 22 with the warm-up.", HelpName = "seconds" };
+        Option<double?> seconds = new("--seconds") { Description = "How long to measure a device, about; three rounds at least where five minutes or five times as long, warm-up and all, are enough for them: a large model may get fewer. Default: 60; with --quick 8, and no more than 22 in all.", HelpName = "seconds" };
         Option<string?> json = new("--json") { Description = "Print one line of JSON with all samples instead of the tables; with a file name, write it there beside them.", Arity = ArgumentArity.ZeroOrOne, HelpName = "file" };
         Option<string?> archive = new("--out") { Description = "Archive of all raw samples as MessagePack, for 'bench compare'.", HelpName = $"file{BenchArchive.Extension}" };
         Option<string?> html = new("--html") { Description = "Report with charts and tables as one page that needs nothing beside it.", HelpName = "file.html" };
@@ -92,7 +92,7 @@ internal static class BenchVerb
                     throw new DirectoryNotFoundException($"{file}: its folder does not exist");
             BenchSettings settings = result.GetValue(quick) ? BenchSettings.Quick : BenchSettings.Full;
             if (result.GetValue(seconds) is { } time)
-                settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds, LimitSeconds = double.PositiveInfinity };
+                settings = settings with { Seconds = time, Rounds = BenchSettings.Quick.Rounds, LimitSeconds = Math.Max(BenchSettings.Full.LimitSeconds, BenchSettings.MostTimes * time) };
             string[] named = Split(result.GetValue(devices));
             LlamaBench? other = result.GetValue(peer) is { } program ? new(program, result.GetValue(threads)) : null;
             DType adapters = Type(s_adapterTypes, result.GetRequiredValue(adapterType))!.Value;
