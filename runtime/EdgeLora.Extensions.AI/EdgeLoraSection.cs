@@ -29,6 +29,7 @@ internal static class EdgeLoraSection
             MaxBatchRows = host.Number("MaxBatchRows", h.MaxBatchRows),
             MaxDrift = host.Number("MaxDrift", h.MaxDrift),
             Watch = host.Flag("Watch", h.Watch),
+            TrustElora = host.Flag("TrustElora", h.TrustElora),
             WatchInterval = host.Time("WatchInterval", h.WatchInterval),
             WatchQuiet = host.Time("WatchQuiet", h.WatchQuiet),
         };

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace EdgeLora.Core;
 
@@ -101,9 +102,24 @@ public sealed class Tensor
         int rowBytes = checked((int)(ByteLength / Shape[0]));
         ArrayStorage storage = new(checked((int)ByteLength));
         ReadOnlySpan<byte> source = Bytes;
-        for (int i = 0; i < rows.Length; i++)
-            source.Slice(rows[i] * rowBytes, rowBytes).CopyTo(storage.Writable[(i * rowBytes)..]);
+        Span<byte> to = storage.Writable;
+        // Rows of a factor are short: as values they are copied several times as fast as by calls.
+        if (rowBytes == 64)
+            Reorder<Vector512<byte>>(source, to, rows);
+        else if (rowBytes == 32)
+            Reorder<Vector256<byte>>(source, to, rows);
+        else
+            for (int i = 0; i < rows.Length; i++)
+                source.Slice(rows[i] * rowBytes, rowBytes).CopyTo(to[(i * rowBytes)..]);
         return new(Name, Type, Shape, storage);
+    }
+
+    private static void Reorder<T>(ReadOnlySpan<byte> source, Span<byte> to, ReadOnlySpan<int> rows) where T : unmanaged
+    {
+        ReadOnlySpan<T> from = MemoryMarshal.Cast<byte, T>(source);
+        Span<T> target = MemoryMarshal.Cast<byte, T>(to);
+        for (int i = 0; i < rows.Length; i++)
+            target[i] = from[rows[i]];
     }
 
     /// <summary>This matrix itself, or a copy of <paramref name="shape"/> with it at the top left and zeros around; what lies outside is cut off. Of an unblocked type.</summary>
