@@ -202,7 +202,7 @@ internal sealed class ChatTemplateFuzz(bool renders) : FuzzFormat
     public override bool IsText => true;
 
     // A template's tokens and expressions take some fifty bytes a character. And 64 MiB that a rendering may allocate (JinjaLimits.MaxBytes), and what it may for each character of the dialogue.
-    public override long SlackBytes => renders ? 68L << 20 : 1 << 20;
+    public override long SlackBytes => renders ? 68L << 20 : 5 << 18;
 
     public override IReadOnlyList<string> Tokens =>
     [
