@@ -18,10 +18,6 @@ internal static class VulkanDriver
         Assert.Skip(why);
     }
 
-    /// <summary>Fixtures for a device: without those whose tables and ops are another's there (the host made them so), unless EDGELORA_ALL=1 is in the environment. Other backends run all.</summary>
-    public static IEnumerable<string> Forms(IEnumerable<string> fixtures, params string[] again) =>
-        Environment.GetEnvironmentVariable("EDGELORA_ALL") == "1" ? fixtures : fixtures.Except(again);
-
     /// <summary>A backend on the first device.</summary>
     /// <param name="addresses">False: as on a device without buffer device addresses.</param>
     public static VulkanBackend Backend(bool addresses = true)

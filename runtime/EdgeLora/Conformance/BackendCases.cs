@@ -52,10 +52,15 @@ public static class BackendCases
     // EDGELORA_FEW=1: half of that part, without types and layouts whose addresses are another's or that are widened when they are loaded, for validation in the shaders: it compiles each for seconds.
     private static readonly int s_thinned = Environment.GetEnvironmentVariable("EDGELORA_ALL") == "1" ? 0 : Environment.GetEnvironmentVariable("EDGELORA_FEW") == "1" ? 2 : 1;
 
-    private static bool Taken(int place, int of) => s_thinned == 0 || place % (of * s_thinned) == 0;
+    private static bool Taken(int place, int of) => Taken(place, of, s_thinned);
+
+    private static bool Taken(int place, int of, int thinned) => thinned == 0 || place % (of * thinned) == 0;
 
     /// <summary>Linear cases: every two of inputs, outputs and rows meet for each type, all three for one of the types that are no blocks.</summary>
-    public static IEnumerable<LinearCase> Linears()
+    public static IEnumerable<LinearCase> Linears() => Linears(s_thinned);
+
+    /// <summary>The same: 0, all; 1, the part of them; 2, half of that.</summary>
+    internal static IEnumerable<LinearCase> Linears(int thinned)
     {
         int[] outputs = [1, 3, 13, 33, 100];
         foreach ((int t, DType type) in WeightTypes.Index())
@@ -67,15 +72,15 @@ public static class BackendCases
                     foreach ((int r, int rows) in RowCounts.Index())
                     {
                         PathKind paths = (PathKind)((i + o + rows) % 3);
-                        if (Taken(t + a + b + r, 3) && (s_thinned < 2 || type != DType.F16))
+                        if (Taken(t + a + b + r, 3, thinned) && (thinned < 2 || type != DType.F16))
                             yield return new(type, i, o, rows, false, paths, (o + rows) % 2 == 0);
-                        if (!blocked && o != 13 && Taken(t + a + (b > 2 ? b - 1 : b) + r, 3) && (s_thinned < 2 || type == DType.F32))
+                        if (!blocked && o != 13 && Taken(t + a + (b > 2 ? b - 1 : b) + r, 3, thinned) && (thinned < 2 || type == DType.F32))
                             yield return new(type, i, o, rows, true, paths == PathKind.Mixed ? PathKind.OneStep : PathKind.Mixed, o % 2 == 0);
                     }
-            if (s_thinned < 2 || type != DType.F16)
+            if (thinned < 2 || type != DType.F16)
                 yield return new(type, 256, 500, 130, false, PathKind.Mixed, true);
         }
-        foreach (DType type in s_thinned < 2 ? WidenedTypes : [])
+        foreach (DType type in thinned < 2 ? WidenedTypes : [])
         {
             int block = type.BlockSize();
             yield return new(type, 5 * block, 13, 1, false, PathKind.OneStep, true);

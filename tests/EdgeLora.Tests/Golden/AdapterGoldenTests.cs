@@ -15,12 +15,6 @@ public sealed class AdapterGoldenTests
 
     public static TheoryData<string> Adapters() => new(Folders());
 
-    // Names, patterns and files; methods that become factors or a weight like another's; ranks and factors.
-    public static TheoryData<string> AdaptersOfDevices() => new(VulkanDriver.Forms(Folders(),
-        "llama-regex", "llama-patterns", "llama-exclude", "llama-layers", "llama-bin", "llama-hotswap", "llama-save-suffix", "llama-merged", "mixtral-experts-v4",
-        "llama-adalora", "llama-olora", "llama-pissa", "llama-lokr", "llama-boft", "llama-tokens-only", "llama-tied-embed-tie", "qwen2-ia3", "qwen2-bias-lora",
-        "llama-rslora", "llama-scaled", "llama-bf16-qv", "llama-dora"));
-
     internal static IEnumerable<string> Folders() => SharedFolder.Folders("fixtures/peft").Except(s_later).DefaultIfEmpty("llama-qv");
 
     [Theory, MemberData(nameof(Adapters))]
@@ -29,7 +23,7 @@ public sealed class AdapterGoldenTests
     [Theory, MemberData(nameof(Adapters))]
     public void Cpu_backend_gives_PEFT_s_numbers(string name) => Check(name, () => new Cpu.CpuBackend());
 
-    [Theory, MemberData(nameof(AdaptersOfDevices))]
+    [Theory, MemberData(nameof(Adapters))]
     public void Vulkan_backend_gives_PEFT_s_numbers(string name) => Check(name, () => VulkanDriver.Backend());
 
     [Fact]

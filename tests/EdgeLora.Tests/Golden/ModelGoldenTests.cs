@@ -11,10 +11,6 @@ public sealed class ModelGoldenTests
 
     public static TheoryData<string> Models() => new(Folders());
 
-    // Files of another's layout; rotations by other tables; the ops of qwen3 and mixtral, of falcon's other forms, of stablelm-qknorm.
-    public static TheoryData<string> ModelsOfDevices() => new(VulkanDriver.Forms(Folders(),
-        "llama-sharded", "gpt2-hub", "gemma3-old", "llama-rope-linear", "llama-rope-llama3", "llama-rope-yarn", "phi3-longrope", "qwen3_moe", "falcon-mqa", "stablelm"));
-
     internal static IEnumerable<string> Folders() =>
         SharedFolder.Folders("fixtures/models").Where(f => s_prefixes.Any(f.StartsWith)).DefaultIfEmpty("llama");
 
@@ -24,7 +20,7 @@ public sealed class ModelGoldenTests
     [Theory, MemberData(nameof(Models))]
     public void Cpu_backend_gives_the_reference_library_s_numbers(string name) => Check(name, new Cpu.CpuBackend());
 
-    [Theory, MemberData(nameof(ModelsOfDevices))]
+    [Theory, MemberData(nameof(Models))]
     public void Vulkan_backend_gives_the_reference_library_s_numbers(string name) => Check(name, VulkanDriver.Backend());
 
     [Fact]

@@ -82,7 +82,7 @@ public sealed class CloneofsimoFormat : AdapterFileFormat
         foreach (DiffusionPair pair in rounded)
             folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title}"));
         _ = Plan(pairs, refusals);
-        return new(folds, refusals) { Rounding = new(() => rounded.Select(p => ScaleFold.Error(p.B, p.Scale, TypeOf(p.B, p.Scale, options))).DefaultIfEmpty().Max()) };
+        return new(folds, refusals) { Rounding = ScaleFold.Worst(rounded.Select(p => (p.B, p.Scale, TypeOf(p.B, p.Scale, options)))) };
     }
 
     /// <inheritdoc/>

@@ -97,7 +97,7 @@ public sealed class DiffusersFormat(bool metadata) : AdapterFileFormat
         DiffusionPair[] rounded = [.. DiffusionPair.Of(adapter, AdapterTraits.Dora | AdapterTraits.LoraBias, Title, refusals).Where(p => !metadata && !ScaleFold.IsExact(p.B, p.Scale, TypeOf(p.B, p.Scale, options)))];
         foreach (DiffusionPair pair in rounded)
             folds.Add(FormattableString.Invariant($"{pair.Module}: scale {pair.Scale:R} has no place in {Title} (it has in --to diffusers_metadata)"));
-        return new(folds, refusals) { Rounding = new(() => rounded.Select(p => ScaleFold.Error(p.B, p.Scale, TypeOf(p.B, p.Scale, options))).DefaultIfEmpty().Max()) };
+        return new(folds, refusals) { Rounding = ScaleFold.Worst(rounded.Select(p => (p.B, p.Scale, TypeOf(p.B, p.Scale, options)))) };
     }
 
     /// <inheritdoc/>

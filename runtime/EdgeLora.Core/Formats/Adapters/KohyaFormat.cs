@@ -193,7 +193,7 @@ public sealed class KohyaFormat : AdapterFileFormat
     }
 
     private static AdapterVerdict Verdict(List<string> refusals, List<(string Reason, DiffusionPair Part)> folds) =>
-        new([.. folds.Select(f => f.Reason)], refusals) { Rounding = new(() => folds.Select(f => ScaleFold.Error(f.Part.B, f.Part.Scale, DType.F32)).DefaultIfEmpty().Max()) };
+        new([.. folds.Select(f => f.Reason)], refusals) { Rounding = ScaleFold.Worst(folds.Select(f => (f.Part.B, f.Part.Scale, DType.F32))) };
 
     private static List<(string Key, DiffusionPair Pair)> Plan(PeftAdapter adapter, AdapterOptions options, List<string> refusals, List<(string Reason, DiffusionPair Part)> folds)
     {

@@ -56,6 +56,9 @@ public static class ScaleFold
         return all > 0 ? Math.Sqrt(off / all) : 0;
     }
 
+    /// <summary>The largest <see cref="Error"/> of some that round, when it is asked for.</summary>
+    public static Lazy<double> Worst(IEnumerable<(Tensor B, double Factor, DType Type)> rounded) => new(() => rounded.Select(r => Error(r.B, r.Factor, r.Type)).DefaultIfEmpty().Max());
+
     /// <summary>A verdict with one reason for each factor that rounds, with the first modules that have it.</summary>
     /// <param name="pairs">Each module's factor and the type that its B is written as.</param>
     /// <param name="format">What messages call the format.</param>
@@ -71,7 +74,7 @@ public static class ScaleFold
             string more = modules.Length > Named ? $" and {modules.Length - Named} more" : "";
             reasons.Add(FormattableString.Invariant($"scale {group.Key:R} of {string.Join(", ", modules.Take(Named))}{more} has no place in {format}"));
         }
-        return new(reasons, refusals) { Rounding = new(() => rounded.Select(p => Error(p.Pair.B, p.Factor, p.Type)).DefaultIfEmpty().Max()) };
+        return new(reasons, refusals) { Rounding = Worst(rounded.Select(p => (p.Pair.B, p.Factor, p.Type))) };
     }
 
     /// <summary>The type that a tensor is written as: <paramref name="asked"/>, or its own where the format has it, or F32.</summary>
